@@ -1,0 +1,30 @@
+/** Where a command reads and writes; tests give their own. */
+export interface Io {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+/** The options that every command takes. */
+export interface Globals {
+  readonly config: string | undefined;
+  readonly json: boolean;
+  readonly verbose: boolean;
+  readonly quiet: boolean;
+  readonly color: boolean;
+  readonly yes: boolean;
+  /** `-H [USER@]HOST[:PORT]`. */
+  readonly host: string | undefined;
+}
+
+export interface Context {
+  readonly io: Io;
+  readonly globals: Globals;
+  /** The command as typed, for whoever finds the lock. */
+  readonly typed: string;
+}

@@ -1,0 +1,80 @@
+import type { Site } from '../config/site.ts';
+import type { Report } from '../events.ts';
+import { linesReporter } from '../reporters/lines.ts';
+import { visible } from '../secrets.ts';
+import type { Verdict } from '../verdict.ts';
+import type { Context } from './context.ts';
+
+/** How a command is shown: its events as they come, then its answer. stdout is the answer, stderr the log. */
+export interface Presentation {
+  readonly report: Report;
+  /** Before the first event of a site. */
+  readonly announce: (site: Site, action: string) => void;
+  readonly result: (verdict: Verdict) => void;
+  /** After the last result of an `_all` command. */
+  readonly summary: (verdicts: readonly Verdict[], exit: number) => void;
+  readonly say: (text: string) => void;
+}
+
+/** `several`: an `_all` command, whose answer is a table. */
+export async function presentation(context: Context, several: boolean): Promise<Presentation> {
+  return context.globals.json ? jsonPresentation(context) : plainPresentation(context, several);
+}
+
+async function jsonPresentation({ io }: Context): Promise<Presentation> {
+  const { jsonLines } = await import('../reporters/json.ts');
+  const { report, say } = jsonLines((line) => io.stdout.write(line));
+  return {
+    report,
+    announce: () => {},
+    result: (verdict) => say({ type: 'result', ...verdict }),
+    summary: (verdicts, exit) =>
+      say({
+        type: 'summary',
+        exit,
+        sites: verdicts.map(({ site, exit: code }) => ({ site, exit: code })),
+      }),
+    say: () => {},
+  };
+}
+
+function plainPresentation({ io, globals }: Context, several: boolean): Presentation {
+  const err = (text: string) => void io.stderr.write(text);
+  const report = linesReporter({ write: err, ...globals, prefix: several });
+  return {
+    report,
+    announce: (site, action) => {
+      if (!globals.quiet) err(`${several ? `[${site.name}] ` : ''}${action}\n`);
+    },
+    result: (verdict) => {
+      if (!several && verdict.exit === 0 && verdict.release !== '') {
+        io.stdout.write(`${verdict.site} ${verdict.release} ${verdict.commit}\n`);
+      }
+      if (verdict.exit === 0 && globals.quiet) return;
+      const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;
+      err(`${mark}${visible(verdict.summary)}\n`);
+      for (const line of verdict.details) err(`${several ? mark : '  '}${visible(line)}\n`);
+    },
+    summary: (verdicts) => void io.stdout.write(table(verdicts)),
+    say: (text) => err(`${text}\n`),
+  };
+}
+
+function table(verdicts: readonly Verdict[]): string {
+  const rows = verdicts.map(({ site, exit, release, live, summary }) => [
+    site,
+    exit === 0 ? 'ok' : `exit ${exit}`,
+    live ?? release,
+    summary,
+  ]);
+  const width = (column: number) => Math.max(0, ...rows.map((row) => (row[column] ?? '').length));
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => (column === 3 ? cell : (cell ?? '').padEnd(width(column))))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}

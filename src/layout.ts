@@ -1,0 +1,47 @@
+import type { Site } from './config/site.ts';
+import { type Script, sh } from './shell.ts';
+
+/** `YYYYMMDD_HHMMSS_mmm`, UTC. */
+export const RELEASE_PATTERN = /^\d{8}_\d{6}_\d{3}$/;
+
+/** Where releases go, relative to `deploy_path`. */
+export const releasePath = (release: string): string => `releases/${release}`;
+
+/** The release id that a clock's moment gives. */
+export function releaseIdAt(moment: Date): string {
+  const [date, time, millis] = moment.toISOString().slice(0, -1).split(/[T.]/) as [
+    string,
+    string,
+    string,
+  ];
+  return `${date.replaceAll('-', '')}_${time.replaceAll(':', '')}_${millis}`;
+}
+
+/** The file that a backup of this deploy ends as, and the one it grows in; both name `$RELEASE`. */
+export const backupFile = (site: Site): Script =>
+  sh`${`${site.backupPath}/${site.name}_`}"$RELEASE".tar.gz`;
+export const backupPart = (site: Site): Script =>
+  sh`${`${site.backupPath}/.${site.name}_`}"$RELEASE".tar.gz.part`;
+
+/**
+ * What one step leaves for a later one, as files in the run's own folder. The Python programs on the target write and
+ * read the same names.
+ */
+export const RUN_FILES = {
+  /** The release that was live before, empty if there was none. */
+  previous: sh`"$RUN/previous"`,
+  /** There once `current` may have been switched. */
+  switched: sh`"$RUN/switched"`,
+  /** The Gunicorn masters that `check` saw. */
+  services: sh`"$RUN/services"`,
+  /** Where the Gunicorn that serves the site listens. */
+  address: sh`"$RUN/address"`,
+  /** The commit to deploy, 40 hex digits. */
+  commit: sh`"$RUN/commit"`,
+  /** `none`, `empty` or `pending`. */
+  migrations: sh`"$RUN/migrations"`,
+  /** `collect`, `outside` or `skip REASON`. */
+  staticFiles: sh`"$RUN/static"`,
+  /** The migrations that were applied before this run, as JSON; there once `migrate` began. */
+  appliedBefore: sh`"$RUN/applied-before"`,
+} as const;

@@ -1,0 +1,55 @@
+import type { Site } from '../config/site.ts';
+import { lines, sh } from '../shell.ts';
+import { repositoryOf } from './repository.ts';
+import { checkServices } from './services.ts';
+import type { Step } from './step.ts';
+
+/** Looks for everything that would stop the deploy, before anything is changed; says all problems at once. */
+export const check: Step = {
+  name: 'check',
+  title: 'Check the target, the repository and the services',
+  orphan: 'kill',
+  needsKeys: true,
+  run: (site) => sh`
+    status=0
+    program repository.py find --branch ${site.branch} -- ${repositoryOf(site).url} & repository=$!
+    program check.py ${checkArguments(site)} || status=1
+    ${lines(...checkServices(site).map((ask) => sh`${ask} || status=1`))}
+    wait "$repository" || status=1
+    exit "$status"`,
+};
+
+function checkArguments(site: Site): readonly string[] {
+  return [
+    ...['--backup-path', site.backupPath, '--python', site.python],
+    ...site.sharedFiles.flatMap((path) => ['--shared-file', path]),
+    ...site.sharedDirs.flatMap((path) => ['--shared-dir', path]),
+    ...(repositoryOf(site).overSsh ? ['--needs-ssh'] : []),
+  ];
+}
+
+/** Finds what `rollback` goes to, and whether the services can follow. The session takes the answered release as `$RELEASE`. */
+export const checkRollback = (to: string | undefined): Step => ({
+  name: 'check',
+  title: 'Find the release to go back to',
+  orphan: 'kill',
+  run: (site) =>
+    lines(
+      sh`program history.py candidate ${to === undefined ? [] : ['--to', to]}`,
+      ...checkServices(site),
+    ),
+});
+
+/** Finds what is live, for a restart. */
+export const checkRestart: Step = {
+  name: 'check',
+  title: 'Find the live release',
+  orphan: 'kill',
+  run: (site) =>
+    lines(
+      sh`
+        [ -n "$(live)" ] || fail 'nothing is deployed here yet' ${`deployer deploy ${site.name}`}
+        answer release "$(live)"`,
+      ...checkServices(site),
+    ),
+};

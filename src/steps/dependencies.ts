@@ -1,0 +1,47 @@
+import type { Site } from '../config/site.ts';
+import { lines, type Script, sh } from '../shell.ts';
+import { checkEnvironment } from './services.ts';
+import type { Step } from './step.ts';
+
+/** Gives the release its environment: the one of its requirements, built if it is new. `rebuild`: built anew in any case. */
+export const dependencies = (rebuild: boolean): Step => ({
+  name: 'dependencies',
+  title: 'Install the requirements',
+  orphan: 'kill',
+  run: (site) =>
+    lines(
+      site.commands.dependencies === undefined
+        ? sh`( site_environment; program environment.py build ${buildArguments(site, rebuild)} )`
+        : runCommand(site, site.commands.dependencies),
+      checkEnvironment(site),
+    ),
+  undo: () => sh`program environment.py discard`,
+});
+
+/** Whether the services can take up the environment of the release that is gone back to. */
+export const oldDependencies: Step = {
+  name: 'dependencies',
+  title: 'Check the environment of the release',
+  orphan: 'kill',
+  run: (site) =>
+    lines(sh`( cd releases/"$RELEASE" && virtual_environment )`, checkEnvironment(site)),
+};
+
+function buildArguments(site: Site, rebuild: boolean): readonly string[] {
+  return [
+    ...['--venv', site.venv, '--python', site.python],
+    ...(site.requirements ?? []).flatMap((file) => ['--requirements', file]),
+    ...(rebuild ? ['--rebuild'] : []),
+  ];
+}
+
+const runCommand = (site: Site, command: string): Script => sh`
+  (
+    cd releases/"$RELEASE"
+    RELEASE=$PWD
+    export RELEASE
+    environment_file
+    site_environment
+    exec sh -c ${command}
+  ) || fail "commands.dependencies ended with $?"
+  [ -x releases/"$RELEASE"/${`${site.venv}/bin/python`} ] || fail ${`commands.dependencies left no virtualenv at $RELEASE/${site.venv}`}`;

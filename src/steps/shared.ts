@@ -1,0 +1,16 @@
+import { sh } from '../shell.ts';
+import type { Step } from './step.ts';
+
+/** Links what outlives a release. A missing file is named, never made up. */
+export const shared: Step = {
+  name: 'shared',
+  title: 'Link shared files and directories',
+  orphan: 'kill',
+  skip: (site) =>
+    site.sharedFiles.length + site.sharedDirs.length === 0
+      ? 'no shared files or directories'
+      : undefined,
+  run: (site) => sh`
+    program shared.py link ${site.sharedDirs.flatMap((path) => ['--dir', path])} ${site.sharedFiles.flatMap((path) => ['--file', path])}`,
+  undo: () => sh`program shared.py undo`,
+};

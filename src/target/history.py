@@ -1,0 +1,286 @@
+"""The history of a site: which release a rollback goes to, and which releases, backups and logs are old enough to go.
+
+history.py candidate [--to ID]    answers release=ID and commit=SHA
+history.py prune --keep N --max-backups M --backup-path P --site NAME
+history.py decide                 reads a case from stdin, prints the releases that `prune` would delete in it; lines:
+                                  `keep N`, `live ID`, `busy ID`, `folder NAME`, `record ID EVENT EVENT …`
+
+.deployer/history/ID is append-only text, one event a line, first its name: begun, commit, previous, good, failed, left,
+removed. The last of good, failed, left and removed is the release's state; `begun` says that it is ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from typing import Iterable, NamedTuple
+
+from common import answer, fail
+
+ID = "[0-9]{8}_[0-9]{6}_[0-9]{3}"
+RECORDS = 100
+STATES = ("good", "failed", "left", "removed")
+HISTORY, RUNS, RELEASES = ".deployer/history", ".deployer/run", "releases"
+REMOVING = ".removed-"  # a release folder that is being deleted: half of one must never look whole
+
+
+class Record(NamedTuple):
+    ours: bool
+    state: str  # "" while the release is being made, and for ever if its session died
+    commit: str
+
+
+def main() -> None:
+    verb, *words = sys.argv[1:]
+    options = dict(zip(words[::2], words[1::2]))
+    if verb == "candidate":
+        candidate(options.get("--to", ""))
+    elif verb == "prune":
+        prune(int(options["--keep"]), int(options["--max-backups"]), options["--backup-path"], options["--site"])
+    elif verb == "decide":
+        decide(sys.stdin.read().splitlines())
+
+
+def doomed(keep: int, live: set[str], busy: set[str], folders: set[str], records: dict[str, Record]) -> list[str]:
+    """The releases to delete, oldest first: ours, with a folder, not live, not busy, and not among the kept.
+
+    Kept are the newest `keep` good releases, and those that a rollback left since the oldest of them.
+    """
+    ours = {id for id in folders if re.fullmatch(ID, id) and id in records and records[id].ours}
+    good = [id for id in folders if id in records and records[id].state == "good"]
+    kept = set(sorted(good, key=age, reverse=True)[:keep])
+    oldest = min(kept, key=age, default="")
+    left = {id for id in ours if records[id].state == "left" and age(id) > age(oldest)}
+    foreign = {id for id in ours if records[id].state == "removed"}  # what we removed is gone: this is another's
+    return sorted(ours - kept - left - foreign - live - busy)
+
+
+def age(id: str) -> tuple[bool, str]:
+    """What orders releases; a release of before our time is older than all of ours."""
+    return bool(re.fullmatch(ID, id)), id
+
+
+def candidate(to: str) -> None:
+    live, records = live_release(), read_records()
+    kept = [id for id in sorted(records, key=age, reverse=True) if is_folder(RELEASES, id) and id != live]
+    if to:
+        if to not in kept or records[to].state not in ("good", "left"):
+            fail(f"{why_not(to, live, records)}", f"kept: {listed(kept, records)}")
+        chosen = to
+    else:
+        older = [id for id in kept if live and age(id) < age(live) and records[id].state == "good"]
+        if not older:
+            hint = f"kept, for --to: {listed(kept, records)}"
+            fail(f"no good release is older than {live or 'what is live: nothing is'}", hint, "nothing-to-roll-back")
+        chosen = older[0]
+    answer("release", chosen)
+    answer("commit", records[chosen].commit)
+
+
+def why_not(id: str, live: str, records: dict[str, Record]) -> str:
+    if id == live:
+        return f"{id} is live already"
+    if id not in records:
+        return f"there is no release {id}"
+    state = records[id].state
+    return (
+        f"the release {id} {'failed' if state == 'failed' else 'was removed' if state == 'removed' else 'is not kept'}"
+    )
+
+
+def listed(ids: list[str], records: dict[str, Record]) -> str:
+    lines = [
+        f"{id} ({records[id].commit[:10] or 'commit unknown'}{', left by a rollback' * (records[id].state == 'left')})"
+        for id in ids
+        if records[id].state in ("good", "left")
+    ]
+    return ", ".join(lines) or "no release but the live one"
+
+
+def live_release() -> str:
+    """The name of the release that `current` leads to, "" if it leads to none."""
+    try:
+        link = os.readlink("current")
+    except OSError:
+        return ""
+    return os.path.basename(link) if os.path.realpath(os.path.dirname(link)) == os.path.realpath(RELEASES) else ""
+
+
+def is_folder(*names: str) -> bool:
+    path = os.path.join(*names)
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def read_records() -> dict[str, Record]:
+    records = {}
+    for id in filter(lambda name: is_file(HISTORY, name), names_in(HISTORY)):
+        with open(os.path.join(HISTORY, id), encoding="utf-8", errors="replace") as file:
+            records[id] = parsed([line.split() for line in file])
+    return records
+
+
+def names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def parsed(lines: Iterable[list[str]]) -> Record:
+    ours, state, commit = False, "", ""
+    for words in lines:
+        event = words[0] if words else ""
+        ours = ours or event == "begun"
+        state = event if event in STATES else state
+        commit = words[1] if event == "commit" and len(words) > 1 else commit
+    return Record(ours, state, commit)
+
+
+def decide(lines: list[str]) -> None:
+    keep, records = 1, {}
+    sets: dict[str, set[str]] = {"live": set(), "busy": set(), "folder": set()}
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "keep":
+            keep = int(rest)
+        elif word == "record":
+            id, *events = rest.split()
+            records[id] = parsed([event] for event in events)
+        elif word in sets:
+            sets[word].add(rest)
+    for id in doomed(keep, sets["live"], sets["busy"], sets["folder"], records):
+        print(id)
+
+
+def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
+    records = read_records()
+    live = {os.environ["RELEASE"], live_release()}
+    folders = {name for name in names_in(RELEASES) if is_folder(RELEASES, name)}
+    for id in doomed(keep, live, in_use() | unsettled(), folders, records):
+        put_aside(id)
+    removing = {name[len(REMOVING) :] for name in names_in(RELEASES) if name.startswith(REMOVING)}
+    for id in sorted(removing & {id for id in records if records[id].ours}):
+        if records[id].state != "removed":
+            append(id, "removed")
+        delete(os.path.join(RELEASES, REMOVING + id))
+    prune_backups(max_backups, backup_path, site)
+    prune_runs(records)
+    prune_records(records)
+
+
+def in_use() -> set[str]:
+    """The releases in which a process lives that we can see, by its folder, its program or its command line; and those
+    that a filesystem is mounted in, whose files are not ours to delete."""
+    texts = [read("/proc/self/mountinfo")]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        texts += [link(f"/proc/{pid}/cwd"), link(f"/proc/{pid}/exe"), read(f"/proc/{pid}/cmdline")]
+    return set(re.findall(f"(?<![^/\\s'\"=:])releases/({ID})(?![0-9])", "\n".join(texts)))
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().replace("\0", "\n")
+    except OSError:
+        return ""
+
+
+def link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def unsettled() -> set[str]:
+    """The runs that a later session has still to undo."""
+    return {name[: -len(".plan")] for name in names_in(RUNS) if name.endswith(".plan")}
+
+
+def put_aside(id: str) -> None:
+    path = os.path.join(RELEASES, id)
+    try:
+        os.rename(path, os.path.join(RELEASES, REMOVING + id))
+    except OSError as error:
+        warn_undeleted(path, str(error.strerror))
+
+
+def append(id: str, event: str) -> None:
+    with open(os.path.join(HISTORY, id), "a+", encoding="utf-8", errors="replace") as file:
+        file.seek(0)
+        text = file.read()
+        gap = "" if text.endswith("\n") or not text else "\n"
+        file.write(f"{gap}{event} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n")
+
+
+def prune_backups(keep: int, folder: str, site: str) -> None:
+    name_of = re.escape(site) + "_" + ID
+    names = [name for name in names_in(folder) if is_file(folder, name)]
+    whole = sorted((name for name in names if re.fullmatch(name_of + r"\.tar\.gz", name)), reverse=True)
+    parts = [name for name in names if re.fullmatch(name_of + r"(\.tar\.gz)?\.part", name)]
+    for name in whole[keep:] + parts:
+        delete(os.path.join(folder, name))
+
+
+def is_file(*names: str) -> bool:
+    path = os.path.join(*names)
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def prune_runs(records: dict[str, Record]) -> None:
+    """The logs of runs go with their release, or, if it never came to be, when all that is kept is newer."""
+    kept = {id for id in records if re.fullmatch(ID, id) and is_folder(RELEASES, id)}
+    stay = kept | unsettled() | {os.path.basename(os.environ["RUN"])}
+    oldest = min((id for id in kept if records[id].state in ("good", "left")), default="")
+    for name in names_in(RUNS):
+        match = re.fullmatch(rf"({ID})(\..*)?", name)
+        if match and match.group(1) not in stay and match.group(1) < oldest:
+            delete(os.path.join(RUNS, name))
+
+
+def prune_records(records: dict[str, Record]) -> None:
+    there = {name.replace(REMOVING, "") for name in names_in(RELEASES)} | unsettled()
+    gone = sorted((id for id in records if id not in there), key=age, reverse=True)
+    for id in gone[RECORDS:]:
+        delete(os.path.join(HISTORY, id))
+
+
+def delete(path: str) -> None:
+    """Deletes a file or a folder, following no link. What cannot be deleted is warned about."""
+    try:
+        if is_folder(path):
+            delete_folder(path)
+        else:
+            os.unlink(path)
+    except OSError as error:
+        warn_undeleted(error.filename or path, str(error.strerror))
+
+
+def delete_folder(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):  # a folder of ours without `w` keeps its files
+        open_up(path)
+        shutil.rmtree(path)
+
+
+def open_up(path: str) -> None:
+    for folder in [path, *(entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))]:
+        if os.stat(folder).st_uid == os.geteuid():
+            os.chmod(folder, 0o700)
+        if folder != path:
+            open_up(folder)
+
+
+def warn_undeleted(path: str, why: str) -> None:
+    from shlex import quote
+
+    where = os.path.abspath(path)
+    answer("warning", f"{where} could not be deleted ({why}): sudo rm -r {quote(where)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,815 @@
+"""One deploy, on its target: holds the lock, runs the steps, undoes them when it must. Python 3.8, standard library.
+
+Sent at connect time, never installed. It outlives its client, so nothing here blocks on the client or dies of it.
+Two files make even this process expendable: .deployer/run/ID.plan (what was to be done, with every undo) and
+ID.journal (what was done); whoever takes the lock next settles the run from them, with the same code.
+
+Frames, both ways: kind (1 byte), length (4 bytes, big endian), payload; words in a payload are parted by NUL, which no
+shell text can hold.
+  to the target    K variables that no disk may see (without a name: only a value to hide), P plan (deflated),
+                   B beat, C cancel
+  from the target  the line "deployer session 1" (what comes before it is noise of a login shell), then
+                   I run, live release · S entry begins · O output · E entry ended, exit code, answers ·
+                   U undo begins · V undo ended · W warning · X a dead run is being settled · R it is settled ·
+                   B beat · L locked: holder, its step, seconds · D outcome (said when the lock is free)
+"""
+
+import fcntl
+import os
+import select
+import sys
+import time
+import zlib
+
+try:
+    # the public module costs 6 ms of start-up (enum); json would cost 9, re 10, subprocess 14
+    import _signal as signal  # type: ignore[import-not-found]
+except ImportError:
+    import signal
+
+TYPE_CHECKING = False  # typing costs 8 ms
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Union
+
+    Path = Union[str, bytes]
+    Ears = Dict[int, Callable[[bytes], None]]  # file descriptor: what hears its bytes
+
+FORMAT = b"1"  # of plans and journals: a run that another version left is reported, not guessed at
+PIPE = 1 << 16  # what a pipe holds
+BACKLOG = 1 << 20  # bytes kept for a slow client before the step has to wait
+ANSWERS = 1 << 18  # most that a step may say on fd 3
+LOG = 8 << 20  # most that a run's log keeps
+JOURNAL = 1 << 14  # taken up front: a disk that fills up later must not silence the undo
+LONGEST = 1 << 16  # a line without an end is passed on in pieces of this size
+OVERLAP = 1 << 12  # of which this much is held back, lest a secret lie across the cut
+STEP_TIMED_OUT, STEP_STOPPED = 124, 130
+INHERITED = (
+    b"HOME USER LOGNAME PATH LANG LC_ALL TZ TMPDIR XDG_RUNTIME_DIR SSH_AUTH_SOCK http_proxy https_proxy ftp_proxy "
+    b"all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY"
+).split()
+now = time.monotonic
+
+
+def attempt(call: "Callable[..., Any]", *words: object) -> "Any":
+    """None: it would block. b"": it cannot be done any more."""
+    try:
+        return call(*words)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def read(path: "Path") -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path: "Path", data: bytes, mode: int = 0o600) -> int:
+    """Writes a file through to the disk. Returns it open."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
+    while data:
+        data = data[os.write(fd, data) :]
+    os.fsync(fd)
+    return fd
+
+
+def remove_tree(folder: bytes) -> None:
+    for base, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            attempt(os.unlink, os.path.join(base, name))
+        for name in folders:
+            path = os.path.join(base, name)
+            attempt(os.unlink if os.path.islink(path) else os.rmdir, path)
+    attempt(os.rmdir, folder)
+
+
+def clock() -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
+
+
+class Client:
+    """The other end of stdin and stdout. It may be slow, silent or gone: nothing here blocks or raises."""
+
+    def __init__(self) -> None:
+        self.unsent, self.unread = bytearray(), bytearray()
+        self.plan: "Optional[bytes]" = None
+        self.variables: "Dict[bytes, bytes]" = {}
+        self.secrets: "List[bytes]" = []
+        self.gone, self.cancelled, self.silence = b"", b"", 30.0
+        self.left: "Callable[[bytes], None]" = lambda why: None
+        self.heard = self.spoke = now()
+        self.wake, wake = os.pipe()
+        for fd in (0, 1, self.wake, wake):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # wakes poll() the moment a step ends
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # python itself ignores SIGPIPE
+        for number in (signal.SIGTERM, signal.SIGINT):  # a login scope that closes, unlock --force: stop and undo
+            signal.signal(number, lambda *_: setattr(self, "cancelled", self.cancelled or b"terminated"))
+
+    def leave(self, why: bytes) -> None:
+        if not self.gone:
+            self.gone = why
+            self.unsent.clear()
+            self.left(why)
+
+    def lost(self) -> bytes:
+        return self.gone or self.cancelled
+
+    def say(self, kind: bytes, *words: bytes) -> None:
+        if not self.gone:
+            payload = b"\0".join(words)
+            self.unsent += kind + len(payload).to_bytes(4, "big") + payload
+            self.spoke = now()
+
+    def hear(self) -> None:
+        data = attempt(os.read, 0, PIPE)
+        if data == b"":
+            return self.leave(b"closed")
+        if data is None:
+            return None
+        self.heard = now()
+        self.unread += data
+        while len(self.unread) >= 5:
+            end = 5 + int.from_bytes(self.unread[1:5], "big")
+            if len(self.unread) < end:  # a plan cut short is no plan
+                break
+            kind, payload = bytes(self.unread[:1]), bytes(self.unread[5:end])
+            del self.unread[:end]
+            if kind == b"P":
+                self.plan = payload
+            elif kind == b"K":
+                words = [word.partition(b"=") for word in payload.split(b"\0") if word]
+                self.variables = {name: value for name, _, value in words if name}
+                self.secrets = [value for _, _, value in words]
+            elif kind == b"C":
+                self.cancelled = self.cancelled or b"cancelled"
+
+    def send(self) -> None:
+        sent = attempt(os.write, 1, self.unsent[:PIPE])
+        if sent == b"":
+            self.leave(b"stopped listening")
+        elif sent:
+            del self.unsent[:sent]
+
+    def turn(self, pipes: "Ears", patience: float = 1.0) -> None:
+        """Sleeps until something happens, then moves what can move."""
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        if not self.gone:
+            poll.register(0, select.POLLIN)
+            poll.register(1, select.POLLOUT if self.unsent else 0)  # 0 still tells of a reader that is gone
+        if len(self.unsent) < BACKLOG:  # else the step waits for the client, as in any pipe
+            for fd in pipes:
+                poll.register(fd, select.POLLIN)
+        for fd, event in poll.poll(patience * 1000):
+            if fd == self.wake:
+                os.read(fd, PIPE)
+            elif fd == 0:
+                self.hear()
+            elif fd == 1:
+                self.send() if event == select.POLLOUT else self.leave(b"stopped listening")
+            else:
+                data = attempt(os.read, fd, PIPE)
+                if data:
+                    pipes[fd](data)
+                elif data == b"":
+                    del pipes[fd]
+        if now() - self.heard > self.silence:
+            self.leave(b"silent")
+        if now() - self.spoke > 5:
+            self.say(b"B")
+
+    def flush(self, patience: float = 10) -> None:
+        end = now() + patience
+        while self.unsent and not self.gone and now() < end:
+            self.turn({})
+
+
+class Mask:
+    """Hides secrets in what is said, logged and answered."""
+
+    def __init__(self, secrets: "Iterable[bytes]") -> None:
+        self.secrets: "List[bytes]" = []
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: bytes) -> None:
+        parts = [part for part in (secret, *secret.splitlines()) if len(part) >= 6 and part not in self.secrets]
+        self.secrets = sorted(self.secrets + parts, key=len, reverse=True)
+
+    def __call__(self, data: bytes) -> bytes:
+        for secret in self.secrets:
+            if secret in data:
+                data = data.replace(secret, b"***")
+        return url_masked(data) if b"://" in data else data
+
+
+def url_masked(data: bytes) -> bytes:
+    """The user and the password of every URL hidden: ://user:password@ becomes ://***@."""
+    head, *rest = data.split(b"://")
+    out = [head]
+    for part in rest:
+        end = min(
+            (at for at in map(part.find, (b"/", b" ", b"\n", b'"', b"'", b"\t", b"<", b"\\")) if at >= 0), default=-1
+        )
+        place = part[:end] if end >= 0 else part
+        user, at, _ = place.rpartition(b"@")
+        out.append(b"***@" + part[len(user) + 1 :] if at and b":" in user else part)
+    return b"://".join(out)
+
+
+class Output:
+    """The log of one script: whole lines, masked, to the client and to the run's log."""
+
+    def __init__(self, client: Client, mask: Mask, log: int) -> None:
+        self.client, self.mask, self.log, self.held = client, mask, log, b""
+
+    def hear(self, data: bytes) -> None:
+        self.held += data
+        cut = self.held.rfind(b"\n") + 1
+        if cut:
+            self.pass_on(self.held[:cut])
+            self.held = self.held[cut:]
+        elif len(self.held) > LONGEST:
+            held = self.mask(self.held)
+            self.pass_on(held[:-OVERLAP])
+            self.held = held[-OVERLAP:]
+
+    def end(self) -> None:
+        if self.held:
+            self.pass_on(self.held)
+        self.held = b""
+
+    def pass_on(self, data: bytes) -> None:
+        data = self.mask(data)
+        self.client.say(b"O", data)
+        if os.fstat(self.log).st_size < LOG:
+            attempt(os.write, self.log, data)
+
+
+class Entry:
+    """One script of the plan with its undo."""
+
+    WORDS = 8
+
+    def __init__(self, words: "List[bytes]") -> None:
+        self.name, self.phase, self.orphan, limit, undo_limit, self.keys, self.run, self.undo = words
+        self.limit, self.undo_limit = float(limit), float(undo_limit)
+
+    def killable(self) -> bool:
+        return self.orphan == b"kill"
+
+    def endless(self) -> bool:
+        """Never killed, at most warned about: a migration."""
+        return self.orphan == b"wait"
+
+
+class Run:
+    """A plan, and the journal of what was done of it."""
+
+    def __init__(self, plan: bytes, id: bytes = b"") -> None:
+        self.plan, self.id = plan, id
+        words = iter(zlib.decompress(plan).split(b"\0"))
+        if next(words) != FORMAT:
+            raise ValueError("the plan of another version of deployer")
+        self.place, self.kind, self.site, self.by, self.command, self.force = (next(words) for _ in range(6))
+        self.silence, self.grace, self.patience = (float(next(words)) for _ in range(3))
+        self.head = next(words)
+        self.mask = Mask([next(words) for _ in range(int(next(words)))])
+        self.tools = [(next(words), next(words)) for _ in range(int(next(words)))]
+        rest = list(words)
+        self.entries = [Entry(rest[at : at + Entry.WORDS]) for at in range(0, len(rest) - 1, Entry.WORDS)]
+        self.started: "List[int]" = []
+        self.undone: "List[int]" = []
+        self.done: "Dict[int, int]" = {}
+        self.failures: "List[bytes]" = []
+        self.variables: "Dict[bytes, bytes]" = {}
+        self.committed, self.at = False, 0
+        self.release, self.commit, self.live, self.stopped = b"", b"", b"", b""
+
+    def path(self, kind: bytes = b"") -> bytes:
+        return b".deployer/run/" + self.id + kind
+
+    def begin(self) -> None:
+        """Puts the plan and the journal on the disk, and says in the history that the release is ours."""
+        self.id = fresh_id()
+        self.release = self.id if self.kind == b"deploy" else b""
+        try:
+            os.makedirs(self.path(b"/tools"), 0o700)
+            for name, text in self.tools:
+                with open(self.path(b"/tools/") + name, "wb") as file:
+                    file.write(text)
+            os.close(write(self.path(b".plan.new"), self.plan))
+            self.journal = write(self.path(b".journal"), b"\n" * JOURNAL)
+            self.open_log()
+            self.note(b"run", self.kind, self.by)
+            self.note(b"live", self.live or b"-")
+            self.note(b"release", self.release or b"-")
+            os.replace(self.path(b".plan.new"), self.path(b".plan"))
+            holder_text = b"Site: %s\nCommand: %s\nBy: %s\nSince: %s\nRun: %s\nPid: %d %s\n"
+            holder_words = (self.site, self.command, self.by, clock(), self.id, os.getpid(), born(os.getpid()))
+            os.close(write(self.path(b".lock"), holder_text % holder_words, 0o644))
+            os.replace(self.path(b".lock"), b".deploy.lock")
+            if self.live and not os.path.exists(record_path(self.live)):
+                record(self.live, b"good", clock(), b"taken over")
+            if self.release:
+                record(self.release, b"begun", clock(), self.kind, self.by)
+        except OSError:
+            self.sweep()
+            raise
+
+    def resume(self) -> "Tuple[bool, int, int]":
+        """Reads how far a run came whose session died. Returns the script it was in: undo?, index, process."""
+        self.journal = os.open(self.path(b".journal"), os.O_RDWR)
+        self.open_log()
+        lines = os.pread(self.journal, 1 << 20, 0).rstrip(b"\n").split(b"\n")
+        self.at, last, pid = sum(len(line) + 1 for line in lines), (False, 0), -1
+        for verb, *rest in map(bytes.split, filter(None, lines)):
+            if verb in (b"start", b"undo"):
+                last, pid = (verb == b"undo", int(rest[0])), -1
+            if verb == b"start":
+                self.started.append(int(rest[0]))
+            elif verb == b"undone":
+                self.undone.append(int(rest[0]))
+                if rest[1] != b"0":
+                    self.failures.append(self.entries[int(rest[0])].name)
+            elif verb == b"done":
+                self.done[int(rest[0])] = int(rest[1])
+            elif verb == b"pid":  # a pid may be another's by now
+                pid = int(rest[0]) if [born(int(rest[0]))] == rest[1:] else -1
+            elif verb == b"release":
+                self.release = rest[0].strip(b"-")
+            elif verb == b"live":
+                self.live = rest[0].strip(b"-")
+            self.committed = self.committed or verb == b"commit"
+        return (*last, pid)
+
+    def open_log(self) -> None:
+        self.log = os.open(self.path(b".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def end(self, *words: bytes) -> None:
+        """Writes how the run ended and removes what only a running one needs: with the plan goes the duty to undo."""
+        if self.kind == b"deploy" and not self.committed:
+            record(self.release, b"failed", clock(), *words)
+        self.note(b"end", *words)
+        self.sweep(b".plan")
+        attempt(os.unlink, ".deploy.lock")
+        remove_tree(self.path())
+
+    def sweep(self, *kinds: bytes) -> None:
+        for kind in kinds or (b".plan", b".plan.new", b".journal", b".log", b".lock"):
+            attempt(os.unlink, self.path(kind))
+        if not kinds:
+            remove_tree(self.path())
+
+    def note(self, *words: bytes) -> None:
+        line = b" ".join(words) + b"\n"
+        attempt(os.pwrite, self.journal, line, self.at)
+        self.at += len(line)
+
+    def note_through(self, *words: bytes) -> None:
+        """A note that is on the disk before what it announces happens."""
+        self.note(*words)
+        attempt(os.fdatasync, self.journal)
+
+    def script(self, client: Client, index: int, undo: bool) -> "Tuple[int, List[bytes]]":
+        """Runs one script to its end, or stops it. Returns its exit code and its answers."""
+        entry = self.entries[index]
+        text, limit = (entry.undo, entry.undo_limit) if undo else (entry.run, entry.limit)
+        stoppable = entry.killable() and not undo and not self.committed
+        mark = b"%s:%d" % (self.id, index)
+        out, out_w = os.pipe()
+        say, say_w = os.pipe()
+        text = b"{\nset -eu\n%s\n%s\n} </dev/null\n" % (self.head, text)  # read whole before any of it runs
+        pid = spawn(text, out_w, say_w, self.surroundings(mark, entry), -1 if stoppable else out)
+        for fd in (out_w, say_w):
+            os.close(fd)
+        for fd in (out, say):
+            os.set_blocking(fd, False)
+        self.note(b"pid", b"%d" % pid, born(pid))
+        output, answers, why, stopped = Output(client, self.mask, self.log), Answers(self), 0, 0.0
+        pipes: "Ears" = {say: answers.hear, out: output.hear}
+        begun, status = now(), None
+        warn_at = begun + limit
+        while status is None or (why and kin(mark, pid) and now() < stopped + self.grace + self.patience):
+            client.turn(pipes, 0.05 if why else 1.0)
+            if status is None:
+                done, ended = os.waitpid(pid, os.WNOHANG)
+                status = ended if done else None
+            if status is None and entry.endless() and now() > warn_at:
+                warn_at += 60
+                client.say(b"W", entry.name, b"still running after %d s; it is never killed" % (now() - begun))
+            if status is None and not why:
+                timed_out = not entry.endless() and now() > begun + limit
+                why = STEP_TIMED_OUT if timed_out else STEP_STOPPED if stoppable and client.lost() else 0
+                if why:
+                    stopped = now()
+                    signal_all(kin(mark, pid), signal.SIGTERM)
+            elif why and now() > stopped + self.grace:
+                signal_all(kin(mark, pid), signal.SIGKILL)
+        for fd, hear in ((say, answers.hear), (out, output.hear)):
+            for _ in range(32):  # what it wrote before it ended; a child that stays may go on for ever
+                data = attempt(os.read, fd, PIPE) if fd in pipes else b""
+                if not data:
+                    break
+                hear(data)
+        output.end()
+        if out in pipes and not why and data != b"":
+            drain(out)
+        os.close(out), os.close(say)
+        code = why or (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+        return code, answers.forwarded()
+
+    def surroundings(self, mark: bytes, entry: Entry) -> "Dict[bytes, bytes]":
+        """The environment of a script: made, not inherited: nothing of the caller's shell reaches Git or Django."""
+        made = {name: os.environb[name] for name in INHERITED if name in os.environb}
+        made.setdefault(b"PATH", b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        if b"LC_ALL" not in made:
+            made.setdefault(b"LANG", b"C.UTF-8")
+        if b"HOME" not in made:
+            import pwd
+
+            made[b"HOME"] = os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
+        if entry.keys == b"keys":
+            made.update(self.variables)
+        run = os.path.join(os.getcwdb(), self.path())
+        made.update({b"RUN": run, b"TOOLS": run + b"/tools", b"RELEASE": self.release})
+        made.update({b"DEPLOYER_RUN": mark, b"PYTHON": os.fsencode(sys.executable or "python3")})
+        return made
+
+    def forward(self, client: Client) -> "Tuple[bytes, ...]":
+        """Runs the steps. Returns what went wrong as words, nothing if nothing did."""
+        for index, entry in enumerate(self.entries):
+            if entry.phase == b"after" and not self.committed:
+                self.commit_release()
+            if not self.committed and client.lost():
+                return b"lost", client.lost(), entry.name
+            self.note_through(
+                b"start", b"%d" % index, entry.name, clock()
+            )  # an undo too many is harmless, too few is not
+            self.started.append(index)
+            attempt(os.write, self.log, b"== %s\n" % entry.name)
+            client.say(b"S", b"%d" % index)
+            code, answers = self.script(client, index, False)
+            self.note(b"done", b"%d" % index, b"%d" % code)
+            client.say(b"E", b"%d" % index, b"%d" % code, *answers)
+            if code and not self.committed:
+                stopped = code == STEP_STOPPED and client.lost()
+                return (b"lost", stopped, entry.name) if stopped else (b"failed", b"%d" % code, entry.name)
+        if not self.committed:
+            self.commit_release()
+        return ()
+
+    def proven(self) -> bool:
+        """Every step ended well, whether or not that was written down as the commit."""
+        return all(self.done.get(index) == 0 for index, entry in enumerate(self.entries) if entry.phase == b"step")
+
+    def commit_release(self) -> None:
+        """The release is proven: from here on nothing is undone."""
+        self.committed = True
+        if self.kind != b"restart" and self.release:
+            record(self.release, b"good", clock(), self.by)
+        if self.kind == b"rollback" and self.live and self.live != self.release:
+            record(self.live, b"left", clock(), self.by)
+        self.note_through(b"commit")
+
+    def backward(self, client: Client) -> None:
+        """Undoes what was started, newest first, whatever fails: at least once, so an undo must bear a second time."""
+        for index in reversed(self.started):
+            entry = self.entries[index]
+            if entry.undo and index not in self.undone:
+                self.note(b"undo", b"%d" % index, entry.name, clock())
+                attempt(os.write, self.log, b"== undo %s\n" % entry.name)
+                client.say(b"U", entry.name)
+                code, answers = self.script(client, index, True)
+                self.note(b"undone", b"%d" % index, b"%d" % code)
+                client.say(b"V", entry.name, b"%d" % code, *answers)
+                if code:
+                    self.failures.append(entry.name)
+
+
+class Answers:
+    """What a script says on fd 3: records ended by NUL. Some are meant for the session itself."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.held, self.room = run, b"", ANSWERS
+        self.kept: "List[bytes]" = []
+
+    def hear(self, data: bytes) -> None:
+        *records, self.held = (self.held + data[: self.room]).split(b"\0")
+        self.room -= len(data[: self.room])
+        for answer in records:
+            key, _, value = answer.partition(b"=")
+            if key == b"secret":
+                self.run.mask.add(value)
+                continue
+            self.kept.append(answer)
+            if key == b"release" and value != self.run.release:
+                self.run.release = value
+                self.run.note_through(b"release", value)
+            elif key == b"commit":
+                self.run.commit = value
+                if self.run.kind == b"deploy":
+                    record(self.run.release, b"commit", value)
+
+    def forwarded(self) -> "List[bytes]":
+        return [self.run.mask(answer) for answer in self.kept]
+
+
+def spawn(text: bytes, out: int, say: int, env: "Dict[bytes, bytes]", ear: int) -> int:
+    """A shell in a session of its own: no terminal to ask on or be stopped by, no signal that was not for it.
+    One that must finish holds the ear of its own output, so that it does not die of SIGPIPE if this process does."""
+    feed = os.memfd_create("step")
+    os.write(feed, text), os.lseek(feed, 0, 0)
+    # not fork and exec: posix_spawn takes 1 ms off each step
+    dup = [(os.POSIX_SPAWN_DUP2, old, new) for old, new in ((feed, 0), (out, 1), (out, 2), (say, 3))]
+    if ear >= 0:
+        os.set_inheritable(ear, True)
+    reset = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    pid = os.posix_spawn("/bin/sh", ["sh"], env, file_actions=dup, setsid=True, setsigdef=reset)
+    os.close(feed)
+    return pid
+
+
+def drain(pipe: int) -> None:
+    """A daemon that kept the step's output would die of SIGPIPE at its next word: someone goes on listening."""
+    if not os.fork():
+        try:
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR)
+            os.set_blocking(pipe, True)
+            for old, new in ((pipe, 0), (null, 1), (null, 2)):
+                os.dup2(old, new)
+            os.closerange(3, 64)
+            os.execv("/bin/sh", ["sh", "-c", "exec cat"])
+        finally:
+            os._exit(127)
+
+
+def kin(mark: bytes, group: int) -> "Set[int]":
+    """What still lives of a step, as pids for kill(): its group (negative) and those that left it but carry its mark.
+    Looked up in /proc, since killpg(group, 0) is true for ever of a zombie that a container's pid 1 never reaps."""
+    found, mark = set(), b"\0DEPLOYER_RUN=" + mark + b"\0"
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, _, pgrp = read("/proc/%s/stat" % pid).rpartition(b")")[2].split()[:3]
+            if state not in b"ZX" and int(pgrp) == group:
+                found.add(-group)
+            elif state not in b"ZX" and mark in b"\0" + read("/proc/%s/environ" % pid):
+                found.add(int(pid))
+        except OSError:
+            pass
+    try:
+        os.kill(-group, 0) if group > 1 else None
+    except PermissionError:
+        found.add(-group)  # hidepid hides what sudo runs
+    except OSError:
+        pass
+    return found
+
+
+def signal_all(pids: "Set[int]", number: int) -> None:
+    for pid in pids:
+        attempt(os.kill, pid, number)
+
+
+def born(pid: int) -> bytes:
+    """When a process started, b"-" if it is gone or cannot be seen."""
+    stat = attempt(read, "/proc/%d/stat" % pid)
+    words = stat.rpartition(b")")[2].split() if stat else []
+    return words[19] if words and words[0] not in b"ZX" else b"-"
+
+
+def current() -> bytes:
+    """The release that is live, b"" if there is none."""
+    link = attempt(os.readlink, b"current")
+    return link[len(b"releases/") :] if link and link.startswith(b"releases/") else os.path.basename(link or b"")
+
+
+def record_path(release: bytes) -> bytes:
+    return b".deployer/history/" + release
+
+
+def record(release: bytes, *words: bytes) -> None:
+    """Adds a line to the history of a release."""
+    fd = os.open(record_path(release), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    attempt(os.write, fd, b" ".join(word for word in words if word) + b"\n")
+    attempt(os.fsync, fd)
+    os.close(fd)
+
+
+def fresh_id() -> bytes:
+    """The clock's UTC time, or a millisecond after the newest name there is: unique and increasing on any clock."""
+    taken = [b""]
+    for folder in (b".deployer/history", b".deployer/run", b"releases"):
+        taken += [name[:19] for name in attempt(os.listdir, folder) or [] if id_time(name[:19])]
+    moment = max(int(time.time() * 1000), id_time(max(taken)) + 1)
+    return time.strftime("%Y%m%d_%H%M%S", time.gmtime(moment // 1000)).encode() + b"_%03d" % (moment % 1000)
+
+
+def id_time(name: bytes) -> int:
+    """Milliseconds since 1970, 0 if this is no release id."""
+    parts = name.split(b"_")
+    if list(map(len, parts)) != [8, 6, 3] or not b"".join(parts).isdigit():
+        return 0
+    year, month, day, hour, minute, second = (
+        int(name[a:b]) for a, b in ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
+    )
+    before = year - (month < 3)  # days from the civil date, Howard Hinnant's algorithm: calendar costs 10 ms to import
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 + of_year - 719468
+    return ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + int(parts[2])
+
+
+def unsettled() -> "List[bytes]":
+    """The runs whose sessions died, oldest first."""
+    names: "List[bytes]" = attempt(os.listdir, b".deployer/run") or []
+    return sorted(name[: -len(b".plan")] for name in names if name.endswith(b".plan"))
+
+
+def settle(client: Client) -> bool:
+    """Ends what sessions that died (SIGKILL, out of memory, power) left undone. False: a last step still runs."""
+    for id in unsettled():
+        try:
+            run = Run(read(b".deployer/run/" + id + b".plan"), id)
+            undo, index, pid = run.resume()
+        except (
+            Exception
+        ) as error:  # of another version, or hurt: never guessed at, and no reason to refuse every deploy
+            client.say(b"W", b"lock", b"the run %s left a plan that cannot be read (%s): look at .deployer/run/%s.*"
+                       % (id, str(error).encode(), id))  # fmt: skip
+            os.replace(b".deployer/run/" + id + b".plan", b".deployer/run/" + id + b".unread")
+            continue
+        entry = run.entries[index]
+        client.say(b"X", id, run.kind, run.by, entry.name)
+        end = now() + run.patience
+        while run.started and remains(run, entry, undo, index, pid):
+            if entry.killable() and not undo:
+                signal_all(kin(b"%s:%d" % (run.id, index), pid), signal.SIGKILL)
+            elif client.gone or now() > end:
+                return False
+            client.turn({}, 0.2)
+        if not run.committed and run.proven():
+            run.commit_release()
+        if not run.committed:
+            run.backward(client)
+        run.end(b"settled", *run.failures)
+        client.say(b"R", id, b"committed" if run.committed else b"undone", *run.failures)
+    return True
+
+
+def remains(run: Run, entry: Entry, undo: bool, index: int, pid: int) -> bool:
+    """Whether the last script of a dead run is still at work. What a step that may not be killed left running on
+    purpose (a server that it started) carries its mark too: there only the shell itself counts."""
+    if entry.orphan == b"finish" and not undo:
+        return pid > 0 and born(pid) != b"-"
+    return bool(kin(b"%s:%d" % (run.id, index), pid))
+
+
+def locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def holder() -> bytes:
+    return attempt(read, ".deploy.lock") or b""  # it may just be coming or going
+
+
+def field(text: bytes, name: bytes) -> bytes:
+    return text.partition(name + b": ")[2].partition(b"\n")[0]
+
+
+def under_way(text: bytes) -> "Tuple[bytes, bytes]":
+    """The step that a holder is in, and since when."""
+    journal = attempt(read, b".deployer/run/" + (field(text, b"Run") or b"-") + b".journal") or b""
+    steps = [line.split() for line in journal.split(b"\n") if line.startswith((b"start ", b"undo "))]
+    if not steps:
+        return b"lock", field(text, b"Since")
+    return (b"undo " if steps[-1][0] == b"undo" else b"") + steps[-1][2], steps[-1][3]
+
+
+def take_lock(client: Client, lock: int, run: Run) -> bool:
+    """True when it is ours. Else the client was told who holds it."""
+    end = now() + 2.0
+    while not locked(lock):
+        if not holder() and now() < end:  # between the lock and its name
+            client.turn({}, 0.05)
+        elif run.kind == b"unlock" and run.force == b"force":
+            return take_by_force(client, lock, run)
+        else:
+            client.say(b"L", holder(), *under_way(holder()))
+            return False
+    return True
+
+
+def take_by_force(client: Client, lock: int, run: Run) -> bool:
+    """Asks the holder to stop and undo, and waits for it: for a running migration too."""
+    text, said = holder(), b""
+    pid, _, start = field(text, b"Pid").partition(b" ")
+    if pid.isdigit() and born(int(pid)) == start:
+        attempt(os.kill, int(pid), signal.SIGTERM)
+    run.stopped = text
+    while not locked(lock) and not client.gone:
+        step, _ = under_way(text)
+        if step != said:
+            client.say(b"W", b"unlock", b"waiting for it to stop: " + step)
+            said = step
+        client.turn({}, 0.2)
+    return not client.gone
+
+
+def enter(run: Run) -> None:
+    """Goes to the site's folder, making it where the parent lets us and the command may."""
+    if run.kind == b"deploy":
+        os.makedirs(run.place, 0o755, exist_ok=True)
+    os.chdir(run.place)
+    if run.kind != b"unlock" or os.path.isdir(".deployer"):
+        for folder in (b".deployer", b".deployer/run", b".deployer/history", b".deployer/environments"):
+            os.makedirs(folder, 0o755, exist_ok=True)
+
+
+def converse(client: Client, run: Run) -> None:
+    if run.kind == b"unlock" and not os.path.isdir(os.path.join(run.place, b".deployer")):
+        return client.say(b"D", b"nothing")
+    enter(run)
+    lock = os.open(".deployer/lock", os.O_RDWR | os.O_CREAT, 0o644)
+    if not take_lock(client, lock, run):
+        return None
+    stale, dead = holder() or run.stopped, unsettled()
+    if not settle(client):
+        return client.say(b"L", stale, *under_way(stale))
+    attempt(os.unlink, ".deploy.lock")
+    if run.kind == b"unlock":
+        os.close(lock)
+        return client.say(b"D", b"done" if stale or dead else b"nothing", b"", b"", b"", b"", current(), stale)
+    if client.lost():
+        return client.say(b"D", b"undone", b"lost", client.lost(), b"lock", b"", current())
+    run.live = current()
+    run.variables = client.variables
+    for value in client.secrets:
+        run.mask.add(value)
+    run.begin()
+    client.left = lambda why: run.note(b"gone", why)
+    client.say(b"I", run.id, run.live, b"" if dead else stale)
+    why = run.forward(client)
+    if why:
+        run.backward(client)
+    outcome = b"done" if not why else b"stuck" if run.failures else b"undone"
+    run.end(outcome, *why[2:])
+    os.close(lock)  # free before we say so
+    reason = (*why, b"", b"", b"")[:3]
+    return client.say(b"D", outcome, *reason, run.release, current(), run.commit, *run.failures)
+
+
+def refusal(error: OSError, run: Run) -> "Tuple[bytes, bytes]":
+    """Why nothing was begun, and the line that mends it."""
+    if isinstance(error, FileNotFoundError) and run.kind != b"deploy":
+        return b"nothing is deployed at " + run.place, b""
+    if isinstance(error, PermissionError):
+        import grp
+        import pwd
+
+        user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+        cure = "sudo install -d -o %s -g %s %s" % (user, group, quoted(os.fsdecode(run.place)))
+        return b"%s: permission denied" % os.fsencode(error.filename or run.place), os.fsencode(cure)
+    return str(error).encode("utf-8", "surrogateescape"), b""
+
+
+def quoted(path: str) -> str:
+    return (
+        path
+        if path.replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
+        else ("'" + path.replace("'", "'\\''") + "'")
+    )
+
+
+def main() -> int:
+    client = Client()
+    client.unsent += b"\ndeployer session 1\n"  # whatever a login shell printed before this is noise
+    while client.plan is None:
+        if client.gone:
+            return 4  # the plan never came whole: nothing has run
+        client.turn({})
+    os.umask(0o022)
+    run = None
+    try:
+        if sys.version_info < (3, 8):
+            raise RuntimeError("python3 is older than 3.8: " + sys.version.split()[0])
+        run = Run(client.plan)
+        client.silence = run.silence
+        converse(client, run)
+    except OSError as error:
+        client.say(b"D", b"refused", *(refusal(error, run) if run else (str(error).encode(), b"")))
+    except Exception as error:  # the client is to hear of it, whatever it is
+        client.say(b"D", b"refused", repr(error).encode(), b"")
+    client.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+import { type DeployError, type ErrorCode, exitCodeOf } from './errors.ts';
+import type { Failure } from './events.ts';
+import type { Plan } from './plan.ts';
+import type { Outcome } from './session.ts';
+
+/** What a person, a script and a CI job need to know of how a command ended on one site. */
+export interface Verdict {
+  readonly site: string;
+  readonly exit: number;
+  /** A word for programs, where a step gave one: `nothing-to-roll-back`. */
+  readonly reason: string | undefined;
+  /** The release that was made or gone to; empty if none. */
+  readonly release: string;
+  readonly commit: string;
+  /** What `current` points to now; empty if nothing is, undefined if it is not known. */
+  readonly live: string | undefined;
+  /** One line: done, or what went wrong where. */
+  readonly summary: string;
+  /** What more there is to say: output, what is live, what to do. */
+  readonly details: readonly string[];
+}
+
+export type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+/** Reads an outcome. `stoppedBy` is the signal that asked for an end, if one did. */
+export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefined): Verdict {
+  const none = {
+    site: plan.site,
+    release: '',
+    commit: '',
+    live: undefined,
+    reason: undefined,
+    details: [],
+  };
+  switch (outcome.how) {
+    case 'done':
+      return done(plan, outcome);
+    case 'nothing':
+      return { ...none, exit: 0, summary: 'nothing is locked' };
+    case 'undone':
+      return {
+        ...none,
+        release: outcome.release,
+        live: outcome.live,
+        reason: outcome.failure?.error,
+        exit: exitCodeOf(undoneCode(plan, outcome, stoppedBy)),
+        summary: undoneSummary(plan, outcome),
+        details: [
+          ...failureLines(outcome.failure),
+          liveLine(outcome.live),
+          adviceAfter(plan, outcome),
+        ],
+      };
+    case 'stuck':
+      return {
+        ...none,
+        release: outcome.release,
+        live: outcome.live,
+        exit: exitCodeOf('not-undone'),
+        summary: `${undoneSummary(plan, outcome).replace(/, and undone$/, '')}, and NOT wholly undone: act now`,
+        details: [
+          ...failureLines(outcome.failure),
+          ...outcome.remains.flatMap(({ step, failure }) => [
+            `not undone: ${step}: ${failure.message ?? `its undo ended with exit code ${failure.code}`}`,
+            ...(failure.message === undefined
+              ? failure.lastLines.map((line) => `  | ${line}`)
+              : []),
+            ...(failure.hint === undefined ? [] : [`to do: ${failure.hint}`]),
+          ]),
+          liveLine(outcome.live),
+          logLine(plan, outcome.release),
+        ],
+      };
+    case 'locked':
+      return { ...none, exit: exitCodeOf('locked'), ...lockedText(plan, outcome) };
+    case 'refused':
+      return {
+        ...none,
+        exit: exitCodeOf('failed'),
+        summary: `not begun: ${outcome.message}`,
+        details: outcome.hint === undefined ? [] : [`to do: ${outcome.hint}`],
+      };
+    case 'unreachable':
+      return { ...none, exit: exitCodeOf('unreachable'), ...unreachableText(outcome.message) };
+    case 'lost':
+      return {
+        ...none,
+        exit: exitCodeOf(stoppedBy ? signalCode(stoppedBy) : 'unknown'),
+        ...lostText(plan, outcome),
+      };
+  }
+}
+
+/** The same for a command that never came to a session. */
+export function refusedVerdict(site: string, error: DeployError): Verdict {
+  return {
+    site,
+    exit: error.exitCode,
+    reason: error.code,
+    release: '',
+    commit: '',
+    live: undefined,
+    summary: error.message,
+    details: error.hint === undefined ? [] : [`to do: ${error.hint}`],
+  };
+}
+
+function done(plan: Plan, outcome: Extract<Outcome, { how: 'done' }>): Verdict {
+  const { release, commit, live, served } = outcome;
+  const end = { site: plan.site, exit: 0, reason: undefined, release, commit, live };
+  if (plan.kind === 'unlock') {
+    return {
+      ...end,
+      summary: 'unlocked',
+      details:
+        outcome.stale.trim() === ''
+          ? []
+          : [
+              'it was held by:',
+              ...outcome.stale
+                .trim()
+                .split('\n')
+                .map((line) => `  ${line}`),
+            ],
+    };
+  }
+  if (served.proven)
+    return { ...end, summary: `${release} is live, and proven to be served`, details: [] };
+  if (served.start === undefined)
+    return {
+      ...end,
+      summary: `${release} is released, not verified: ${served.reason}`,
+      details: [],
+    };
+  const start = `start it with: ${served.start}`;
+  if (plan.kind === 'restart') {
+    return {
+      ...end,
+      exit: exitCodeOf('failed'),
+      summary: 'nothing to restart: nothing serves this site',
+      details: [start],
+    };
+  }
+  return {
+    ...end,
+    summary: `${release} is released, not served: ${served.reason}`,
+    details: [start],
+  };
+}
+
+type Undone = Extract<Outcome, { how: 'undone' | 'stuck' }>;
+
+function undoneCode(plan: Plan, { why, step }: Undone, stoppedBy: Signal | undefined): ErrorCode {
+  if (plan.kind === 'restart' && step === 'restart' && why === 'failed') return 'not-undone';
+  return why === 'cancelled' && stoppedBy ? signalCode(stoppedBy) : 'failed';
+}
+
+const signalCode = (signal: Signal): ErrorCode =>
+  ({ SIGINT: 'interrupted', SIGTERM: 'terminated', SIGHUP: 'hung-up' })[signal] as ErrorCode;
+
+function undoneSummary(plan: Plan, { why, step, failure }: Undone): string {
+  const verb = {
+    failed: 'failed',
+    cancelled: 'stopped',
+    terminated: 'stopped by unlock --force or a signal on the target',
+    lost: 'stopped',
+  }[why];
+  const reason = why === 'failed' ? reasonOf(failure) : '';
+  return `${plan.kind} ${verb} in ${step}${reason}, ${step === 'check' || step === 'lock' ? 'nothing was changed' : 'and undone'}`;
+}
+
+function reasonOf(failure: Failure | undefined): string {
+  if (failure === undefined) return '';
+  if (failure.message !== undefined) return `: ${failure.message}`;
+  const count = failure.problems.length;
+  if (count > 0) return `: ${count} problem${count === 1 ? '' : 's'}`;
+  if (failure.code === 124) return ': out of time';
+  return failure.code > 128
+    ? `: ended by signal ${failure.code - 128}`
+    : `: exit code ${failure.code}`;
+}
+
+function failureLines(failure: Failure | undefined): readonly string[] {
+  if (failure === undefined) return [];
+  return [
+    ...failure.problems.flatMap((problem) =>
+      problem.split('\n').map((line, index) => (index === 0 ? `- ${line}` : `  ${line}`)),
+    ),
+    ...(failure.problems.length > 0 ? [] : failure.lastLines.map((line) => `  | ${line}`)),
+    ...(failure.hint === undefined ? [] : [`to do: ${failure.hint}`]),
+  ];
+}
+
+const liveLine = (live: string): string =>
+  live === '' ? 'live now: nothing (nothing was live before)' : `live now: ${live}, as before`;
+
+function adviceAfter(plan: Plan, { why, failure, release }: Undone): string {
+  if (why !== 'failed') return `to do: run deployer ${plan.kind} ${plan.site} again when you like`;
+  if (failure !== undefined && failure.problems.length > 0)
+    return `to do: mend what is listed, then run deployer ${plan.kind} ${plan.site} again`;
+  return logLine(plan, release);
+}
+
+const logLine = (plan: Plan, release: string): string =>
+  plan.kind === 'deploy' && release !== ''
+    ? `whole log, on the target: ${plan.place}/.deployer/run/${release}.log`
+    : `run logs, on the target: ${plan.place}/.deployer/run/`;
+
+function lockedText(plan: Plan, { holder, step, since }: Extract<Outcome, { how: 'locked' }>) {
+  return {
+    summary: `locked: another run is under way${step === '' ? '' : `, in ${step}${age(since)}`}`,
+    details: [
+      ...holder
+        .trim()
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => `  ${line}`),
+      `to do: wait for it, or stop it: deployer unlock ${plan.site} --force`,
+    ],
+  };
+}
+
+function age(since: string): string {
+  const seconds = Math.round((Date.now() - Date.parse(since)) / 1000);
+  return Number.isFinite(seconds) ? ` for ${Math.max(0, seconds)} s` : '';
+}
+
+function unreachableText(message: string) {
+  const noPython =
+    /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(
+      message,
+    );
+  return {
+    summary: 'no session on the target',
+    details: [
+      ...message.split('\n').map((line) => `  | ${line}`),
+      ...(noPython
+        ? ['to do: the target needs python3, 3.8 or newer: apt-get install python3 python3-venv']
+        : []),
+    ],
+  };
+}
+
+function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }>) {
+  const left = reason === 'left';
+  return {
+    summary: left
+      ? `left while in ${step}`
+      : `outcome unknown: the connection was lost in ${step} (${reason})`,
+    details: [
+      'the target goes on by itself: it finishes what may not be cut, undoes the rest, and frees the lock',
+      `to do: run deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again; it says what it finds`,
+    ],
+  };
+}

@@ -1,0 +1,48 @@
+import type { Entry, Plan } from '../../src/plan.ts';
+import type { Script } from '../../src/shell.ts';
+import { sh } from '../../src/shell.ts';
+import type { ScriptedStep } from '../../src/step-names.ts';
+
+/** A plan of hand-written scripts, for tests of the session itself. Text is shell as it is. */
+export function planOf(place: string, entries: readonly Partial<EntryText>[], options: Partial<Plan> = {}): Plan {
+  return {
+    kind: 'deploy',
+    site: 'www.example.com',
+    place,
+    prelude: PRELUDE,
+    entries: entries.map(entryOf),
+    tools: [],
+    secrets: [],
+    keys: {},
+    keySecrets: [],
+    ...options,
+  };
+}
+
+export interface EntryText extends Omit<Entry, 'run' | 'undo' | 'name'> {
+  readonly name: ScriptedStep;
+  readonly run: string;
+  readonly undo: string;
+}
+
+function entryOf({ run = ':', undo, ...rest }: Partial<EntryText>): Entry {
+  return {
+    name: 'code',
+    title: 'a step',
+    phase: 'step',
+    orphan: 'kill',
+    limit: 60,
+    undoLimit: 60,
+    needsKeys: false,
+    ...rest,
+    run: script(run),
+    undo: undo === undefined ? undefined : script(undo),
+  };
+}
+
+/** Shell as it stands, which `sh` makes only of templates. */
+export const script = (text: string): Script => sh(Object.assign([text], { raw: [text] }) as unknown as TemplateStringsArray);
+
+const PRELUDE = sh`
+  answer() { printf '%s=%s\0' "$1" "$2" >&3; }
+  fail() { answer error failed; answer message "$1"; exit 1; }`;

@@ -1,0 +1,254 @@
+"""A deploy_path with releases and environments, real Gunicorns in it in every start style, and a load on them."""
+
+import atexit
+import collections
+import glob
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOOLS = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", "src", "target"))
+if TOOLS not in sys.path:
+    sys.path.insert(0, TOOLS)
+import processes
+
+SYSTEM_PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")
+PATIENCE = 20
+
+APPLICATION = """
+import time
+import mylib
+from app.version import VERSION
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(0.6)
+    body = (VERSION + " " + mylib.VERSION).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+class Installed:
+    """Gunicorn and what is asked for, installed once per test run; environments are made from it in no time."""
+
+    folder = None
+
+    @classmethod
+    def site_packages(cls):
+        if not cls.folder:
+            cls.folder = tempfile.mkdtemp(prefix="it's a tmp ")
+            atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
+            subprocess.run([SYSTEM_PYTHON, "-m", "venv", cls.folder], check=True)
+            pip = [f"{cls.folder}/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            subprocess.run([*pip, "gunicorn", "django", "setproctitle"], check=True)
+            os.chmod(cls.folder, 0o755)
+        return glob.glob(f"{cls.folder}/lib/python3*/site-packages")[0]
+
+
+def make_environment(path, lib, packages=("gunicorn", "packaging"), python=SYSTEM_PYTHON, gunicorn=""):
+    """A virtualenv with Gunicorn and `mylib`; `gunicorn` gives it out as another version."""
+    subprocess.run([python, "-m", "venv", "--without-pip", path], check=True)
+    libraries = glob.glob(f"{path}/lib/python3*/site-packages")[0]
+    for package in packages:
+        for found in glob.glob(f"{Installed.site_packages()}/{package}*"):
+            name = os.path.basename(found)
+            if gunicorn and name.startswith("gunicorn-"):
+                name = f"gunicorn-{gunicorn}.dist-info"
+            shutil.copytree(found, f"{libraries}/{name}", copy_function=os.link)
+    write(f"{libraries}/mylib.py", f'VERSION = "{lib}"\n')
+    script = "import sys\nfrom gunicorn.app.wsgiapp import run\nsys.exit(run())\n"
+    write(f"{path}/bin/gunicorn", f"#!/bin/sh\n'''exec' \"{path}/bin/python\" \"$0\" \"$@\"\n' '''\n{script}")
+    os.chmod(f"{path}/bin/gunicorn", 0o755)
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+class Lab:
+    """One site's deploy_path. `close` ends whatever it has started."""
+
+    numbers = itertools.count(100)
+
+    def __init__(self, base, name="shop"):
+        self.base = base
+        self.deploy = os.path.join(base, name)
+        self.current = f"{self.deploy}/current"
+        self.log = f"{base}/{name}.log"
+        self.started = []
+        os.makedirs(f"{self.deploy}/.deployer/environments")
+        os.makedirs(f"{self.deploy}/shared")
+
+    def close(self):
+        family = [pid for each in self.started for pid in (each.pid, *descendants(each.pid))]
+        family += [pid for pid in processes.table() if processes.folder(pid).startswith(self.deploy + "/")]
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        for each in self.started:
+            each.wait()
+
+    def environment(self, name, lib, **more):
+        make_environment(f"{self.deploy}/.deployer/environments/{name}", lib, **more)
+        return name
+
+    def release(self, version, environment, wsgi=APPLICATION):
+        made = f"20261122_213015_{next(self.numbers)}"
+        folder = f"{self.deploy}/releases/{made}"
+        write(f"{folder}/app/__init__.py", "")
+        write(f"{folder}/app/version.py", f'VERSION = "{version}"\n')
+        write(f"{folder}/app/wsgi.py", wsgi)
+        os.symlink(f"../../.deployer/environments/{environment}", f"{folder}/.venv")
+        return made
+
+    def switch(self, release):
+        os.symlink(f"releases/{release}", f"{self.deploy}/.deployer/next")
+        os.rename(f"{self.deploy}/.deployer/next", self.current)
+
+    def start(self, style, *options, app="app.wsgi", **more):
+        """A running Gunicorn, its workers booted. Styles: see `how`."""
+        command, folder, env = self.how(style)
+        env.update(more.pop("env", {}))
+        bind = () if any("bind" in each for each in options) else ("--bind", "127.0.0.1:0")
+        words = [*command, *bind, "--workers", "2", "--no-control-socket", *options, app]
+        with open(self.log, "ab") as log:
+            one = subprocess.Popen(words, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **more)
+        self.started.append(one)
+        wait_for(lambda: self.serving(one.pid) or one.poll() is not None)
+        assert one.poll() is None, open(self.log).read()
+        return one
+
+    def serving(self, pid):
+        return any(ask(address)[0] == 200 for address in processes.listens_at(pid))
+
+    def how(self, style):
+        """A: from a shell in current. B: as a manager does, in its real folder. C: -m. D: --chdir. E: the Python named
+        through current too. F: E, from a shell in current. R: E, by paths relative to deploy_path."""
+        env = {name: value for name, value in os.environ.items() if name != "PWD"}
+        script = [f"{self.current}/.venv/bin/gunicorn"]
+        python = [f"{self.current}/.venv/bin/python"]
+        there = ["--chdir", self.current]
+        return {
+            "A": (script, self.current, dict(env, PWD=self.current)),
+            "B": (script, self.current, env),
+            "C": ([*python, "-m", "gunicorn", *there], self.base, env),
+            "D": ([*script, *there], self.base, env),
+            "E": ([*python, *script, *there], self.base, env),
+            "F": ([*python, *script, *there], self.current, dict(env, PWD=self.current)),
+            "R": (
+                ["current/.venv/bin/python", "current/.venv/bin/gunicorn", "--chdir", "current"],
+                self.deploy,
+                dict(env, PWD=self.deploy),
+            ),
+        }[style]
+
+    def run(self, program, *words, python=sys.executable, before="", **more):
+        """Runs a program of the target as a step does."""
+        with tempfile.TemporaryFile() as answers:
+            shell = f'exec "$@" 3>&{answers.fileno()}'
+            code = ["-c", before] if before else [f"{TOOLS}/{program}"]
+            done = subprocess.run(
+                ["sh", "-c", shell, "sh", python, "-ES", *code, *words],
+                cwd=self.deploy,
+                pass_fds=[answers.fileno()],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                **more,
+            )
+            answers.seek(0)
+            return Done(done.returncode, answers.read().decode(), done.stdout.decode())
+
+    def gunicorn(self, verb, *words, **more):
+        return self.run("gunicorn.py", verb, "--venv", ".venv", *words, **more)
+
+
+class Done:
+    """How a program ended: exit code, answers by key, log."""
+
+    def __init__(self, code, answers, log):
+        self.code, self.log = code, log
+        self.answers = collections.defaultdict(list)
+        for record in answers.split("\0")[:-1]:
+            key, _, value = record.partition("=")
+            self.answers[key].append(value)
+
+    def __getitem__(self, key):
+        return "\n".join(self.answers[key])
+
+    def __repr__(self):
+        return f"exit {self.code}, {dict(self.answers)}, log: {self.log}"
+
+
+class Load:
+    """Requests without a pause, quick ones and slow ones, while the block runs; `answers` counts what came back."""
+
+    def __init__(self, pid):
+        self.address = processes.listens_at(pid)[0]
+        self.answers = collections.Counter()
+        self.ended = threading.Event()
+        self.threads = [threading.Thread(target=self.loop, args=(path,)) for path in ("/", "/", "/slow")]
+
+    def loop(self, path):
+        while not self.ended.is_set():
+            status, body = ask(self.address, path)
+            self.answers[body if status == 200 else f"FAILED {status} {body}"] += 1
+            time.sleep(0.005)
+
+    def __enter__(self):
+        for each in self.threads:
+            each.start()
+        wait_for(lambda: self.answers)
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for each in self.threads:
+            each.join()
+
+    def failed(self):
+        return {answer: count for answer, count in self.answers.items() if answer.startswith("FAILED")}
+
+
+def ask(address, path="/"):
+    """Status and body; status 0 and the reason when the request failed."""
+    try:
+        if address.startswith("unix:"):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(address[5:])
+        else:
+            host, port = address.rsplit(":", 1)
+            connection = socket.create_connection((host, int(port)), PATIENCE)
+        with connection:
+            connection.settimeout(PATIENCE)
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            data = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = data.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+    except (OSError, IndexError) as error:
+        return 0, repr(error)
+
+
+def descendants(pid):
+    children = [one.pid for one in processes.table().values() if one.parent == pid]
+    return [each for child in children for each in (child, *descendants(child))]
+
+
+def wait_for(true, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not come true in time")
+        time.sleep(0.02)

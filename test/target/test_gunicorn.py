@@ -1,0 +1,383 @@
+import grp
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lab import APPLICATION, TOOLS, Lab, Load, ask, processes, wait_for
+
+OTHER_PYTHON = next(
+    (
+        path
+        for path in map(shutil.which, ("python3", "python3.12", "python3.13", "python3.10"))
+        if path and os.path.realpath(path) != os.path.realpath("/usr/bin/python3")
+    ),
+    None,
+)
+
+
+class OneSite(unittest.TestCase):
+    """r1 is live: V1 with L1. r2 is V2 with the same environment, r3 is V3 with a changed library."""
+
+    def setUp(self):
+        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.lab = self.site("shop")
+        self.r1, self.r2, self.r3 = self.releases
+
+    def site(self, name):
+        lab = Lab(self.base, name)
+        self.addCleanup(lab.close)
+        lab.environment("e1", "L1")
+        lab.environment("e2", "L2")
+        self.releases = [lab.release("V1", "e1"), lab.release("V2", "e1"), lab.release("V3", "e2")]
+        lab.switch(self.releases[0])
+        return lab
+
+    def deploy(self, release, *words):
+        """What a deploy asks of it, in order; the result of what failed, else of `reload`."""
+        state = ("--state", f"{self.base}/state")
+        for verb in (["check", *state], ["environment", "--release", release], ["check-config", "--release", release]):
+            done = self.lab.gunicorn(*verb, *words)
+            if done.code:
+                return done
+        self.lab.switch(release)
+        return self.lab.gunicorn("reload", "--release", release, *state, *words)
+
+    def assert_served(self, pid, page):
+        address = processes.listens_at(pid)[0]
+        self.assertEqual({ask(address) for _ in range(10)}, {(200, page)})
+
+    def assert_deployed(self, done, page, load):
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(load.failed(), {})
+        self.assert_served(int(done["served"]), page)
+
+    def assert_refused(self, done, *words, pid, page="V1 L1"):
+        self.assertEqual(done.code, 1, done)
+        for word in words:
+            self.assertIn(word, done["problem"] + done["message"])
+        self.assert_served(pid, page)
+
+
+class StartStyles(OneSite):
+    def takes_code_but_no_libraries(self, style):
+        one = self.lab.start(style)
+        with Load(one.pid) as load:
+            done = self.deploy(self.r2)
+            self.assert_deployed(done, "V2 L1", load)
+            self.assertEqual(done["served"], str(one.pid))
+            refused = self.deploy(self.r3)
+        self.assert_refused(refused, "libraries", f"{self.lab.current}/.venv/bin/python", pid=one.pid, page="V2 L1")
+        self.assertEqual(os.readlink(self.lab.current), f"releases/{self.r2}")
+
+    def takes_code_and_libraries(self, style):
+        one = self.lab.start(style)
+        with Load(one.pid) as load:
+            self.assert_deployed(self.deploy(self.r2), "V2 L1", load)
+            done = self.deploy(self.r3)
+            self.assert_deployed(done, "V3 L2", load)
+            self.assertEqual(done["served"], str(one.pid))
+
+    def test_a_shell_in_current(self):
+        self.takes_code_but_no_libraries("A")
+
+    def test_b_in_the_real_folder_is_refused_and_the_printed_command_cures_it(self):
+        one = self.lab.start("B", "--env", "X=it's; here")
+        done = self.lab.gunicorn("check")
+        self.assert_refused(done, f"serves {self.lab.deploy}/releases/{self.r1} for ever", pid=one.pid)
+        command = done["problem"].splitlines()[-1].strip()
+        one.send_signal(signal.SIGTERM)
+        one.wait()
+        cured = subprocess.Popen(["sh", "-c", f"exec {command}"], cwd="/", stderr=subprocess.DEVNULL)
+        self.lab.started.append(cured)
+        wait_for(lambda: self.lab.serving(cured.pid))
+        with Load(cured.pid) as load:
+            self.assert_deployed(self.deploy(self.r3), "V3 L2", load)
+
+    def test_c_by_module(self):
+        self.takes_code_and_libraries("C")
+
+    def test_d_chdir(self):
+        self.takes_code_but_no_libraries("D")
+
+    def test_e_python_through_current(self):
+        self.takes_code_and_libraries("E")
+
+    def test_f_python_through_current_from_a_shell(self):
+        self.takes_code_and_libraries("F")
+
+    def test_relative_to_deploy_path(self):
+        self.takes_code_and_libraries("R")
+
+
+class NewMaster(OneSite):
+    def replaces(self, style, release, page, *options):
+        one = self.lab.start(style, *options)
+        with Load(one.pid) as load:
+            done = self.deploy(release)
+            self.assert_deployed(done, page, load)
+        self.assertNotEqual(done["served"], str(one.pid))
+        self.assertIsNotNone(one.wait(1))
+        return int(done["served"])
+
+    def test_preload(self):
+        pid_file = f"{self.base}/pid"
+        new = self.replaces("E", self.r3, "V3 L2", "--preload", "--pid", pid_file)
+        with open(pid_file) as file:
+            self.assertEqual(int(file.read()), new)
+
+    def test_preload_in_a_configuration_file(self):
+        config = f"{self.lab.deploy}/shared/gunicorn.py"
+        with open(config, "w") as file:
+            file.write(f"import os\npreload_app = bool(os.getpid())\nchdir = {self.lab.current!r}\n")
+        self.replaces("E", self.r2, "V2 L1", "--config", config)
+
+    def test_another_gunicorn(self):
+        self.lab.environment("e3", "L3", gunicorn="99.0")
+        self.replaces("F", self.lab.release("V4", "e3"), "V4 L3")
+
+    @unittest.skipUnless(OTHER_PYTHON, "there is but one Python here")
+    def test_another_python(self):
+        self.lab.environment("e3", "L3", python=OTHER_PYTHON)
+        new = self.replaces("E", self.lab.release("V4", "e3"), "V4 L3")
+        self.assertEqual(processes.executable(new), os.path.realpath(OTHER_PYTHON))
+
+    def test_worker_class_of_a_library(self):
+        worker = "\nfrom gunicorn.workers.sync import SyncWorker\nclass Worker(SyncWorker): made_by = VERSION\n"
+        for environment in ("e1", "e2"):
+            python = os.listdir(f"{self.lab.deploy}/.deployer/environments/{environment}/lib")[0]
+            libraries = f"{self.lab.deploy}/.deployer/environments/{environment}/lib/{python}/site-packages"
+            with open(f"{libraries}/mylib.py", "a") as file:
+                file.write(worker)
+        self.replaces("E", self.r3, "V3 L2", "--worker-class", "mylib.Worker")
+
+    def test_hidden_by_setproctitle(self):
+        for name, lib in (("h1", "L1"), ("h2", "L2")):
+            self.lab.environment(name, lib, packages=("gunicorn", "packaging", "setproctitle"))
+        self.lab.switch(self.lab.release("V1", "h1"))
+        one = self.lab.start("E")
+        wait_for(lambda: processes.arguments(one.pid)[0].startswith("gunicorn: master"))
+        with Load(one.pid) as load:
+            done = self.deploy(self.lab.release("V2", "h2"))
+            self.assert_deployed(done, "V2 L2", load)
+        self.assertNotEqual(int(done["served"]), one.pid)
+
+    def test_started_by_module_it_has_none(self):
+        one = self.lab.start("C", "--preload")
+        self.assert_refused(self.deploy(self.r2), "--preload", "-m gunicorn", pid=one.pid)
+
+    def test_not_where_it_may_return_to_a_removed_folder(self):
+        before = (
+            f"import sys; sys.path.insert(0, {TOOLS!r}); import gunicorn; gunicorn.UNTOUCHED = 0; gunicorn.main(sys.argv[1:])"
+        )
+        self.lab.environment("e3", "L3", gunicorn="99.0")
+        release = self.lab.release("V4", "e3")
+        one = self.lab.start("E")
+        done = self.lab.gunicorn("environment", "--release", release, before=before)
+        self.assert_refused(done, "returns to the release it was started in", pid=one.pid)
+
+    def test_an_unfinished_second_master_is_ended_first(self):
+        one = self.lab.start("E")
+        self.lab.switch(self.r2)
+        os.kill(one.pid, signal.SIGUSR2)
+
+        def second():
+            return [each for each in processes.table().values() if each.parent == one.pid and children_of(each.pid)]
+
+        wait_for(second)
+        stray = second()[0]
+        with Load(one.pid) as load:
+            done = self.lab.gunicorn("reload", "--release", self.r2)
+            self.assert_deployed(done, "V2 L1", load)
+        self.assertEqual(int(done["served"]), one.pid)
+        self.assertFalse(processes.alive(stray))
+
+
+class Broken(OneSite):
+    def setUp(self):
+        super().setUp()
+        self.broken = self.lab.release("V4", "e1", wsgi="import time; time.sleep(1.5); raise RuntimeError('broken')")
+
+    def test_check_config_sees_it_and_touches_nothing(self):
+        pid_file, path = f"{self.base}/pid", f"{self.base}/socket"
+        one = self.lab.start("E", "--pid", pid_file, "--bind", f"unix:{path}")
+        before = os.stat(path).st_ino, os.stat(pid_file).st_ino
+        done = self.lab.gunicorn("check-config", "--release", self.broken)
+        self.assert_refused(done, "--check-config fails", "RuntimeError: broken", pid=one.pid)
+        self.assertEqual(self.lab.gunicorn("check-config", "--release", self.r2).code, 0)
+        self.assertEqual((os.stat(path).st_ino, os.stat(pid_file).st_ino), before)
+
+    def test_hup_ends_the_server_and_that_is_said(self):
+        one = self.lab.start("E")
+        self.lab.gunicorn("check", "--state", f"{self.base}/state")
+        self.lab.switch(self.broken)
+        done = self.lab.gunicorn("reload", "--release", self.broken)
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("the server is down", done["message"])
+        self.assertIn(f"{self.lab.current}/.venv/bin/gunicorn", done["hint"].replace("'\"'\"'", "'"))
+        one.wait()
+        undo = self.lab.gunicorn("reload", "--release", self.r1, "--state", f"{self.base}/state")
+        self.assertEqual(undo.code, 1, undo)
+        self.assertIn(f"Gunicorn {one.pid} served the site when this run began, and is gone", undo["message"])
+        self.assertIn("--bind 127.0.0.1:0", undo["hint"])
+
+    def test_with_a_new_master_the_old_one_serves_on(self):
+        one = self.lab.start("E", "--preload")
+        self.lab.switch(self.broken)
+        with Load(one.pid) as load:
+            done = self.lab.gunicorn("reload", "--release", self.broken)
+        self.assert_refused(done, "serves on as before", "ended while it started", pid=one.pid)
+        self.assertEqual(load.failed(), {})
+
+    def test_workers_that_never_boot(self):
+        stuck = self.lab.release("V5", "e1", wsgi="import time; time.sleep(60)")
+        one = self.lab.start("E")
+        self.lab.switch(stuck)
+        done = self.lab.gunicorn("reload", "--release", stuck, "--timeout", "2")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("has not booted yet", done["message"])
+        self.lab.switch(self.r1)
+        undo = self.lab.gunicorn("reload", "--release", self.r1)
+        self.assertEqual(undo.code, 0, undo)
+        self.assert_served(one.pid, "V1 L1")
+
+    def test_slow_boot_is_waited_for(self):
+        slow = self.lab.release("V5", "e1", wsgi="import time; time.sleep(2)\n" + APPLICATION)
+        one = self.lab.start("E", "--preload")
+        self.lab.switch(slow)
+        with Load(one.pid) as load:
+            self.assert_deployed(self.lab.gunicorn("reload", "--release", slow), "V5 L1", load)
+
+
+class Found(OneSite):
+    def test_nothing_runs(self):
+        done = self.lab.gunicorn("check", "--state", f"{self.base}/state")
+        self.assertEqual((done.code, done["problem"]), (0, ""), done)
+        self.assertIn("no Gunicorn", done["note"])
+        self.assertEqual(self.lab.gunicorn("check-config", "--release", self.r2).code, 0)
+        done = self.lab.gunicorn("reload", "--release", self.r1, "--state", f"{self.base}/state")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(done["served"], "")
+        one = subprocess.Popen(["sh", "-c", f"exec {done['unserved']}"], cwd="/", stderr=subprocess.DEVNULL)
+        self.lab.started.append(one)
+        wait_for(lambda: self.lab.serving(one.pid))
+        self.assert_served(one.pid, "V1 L1")
+        self.assertEqual(self.lab.gunicorn("check").code, 0)
+
+    def test_prove_without_a_signal_of_ours(self):
+        self.assertEqual(self.lab.gunicorn("prove", "--release", self.r1)["unproven"], "nothing found")
+        one = self.lab.start("E")
+        self.lab.switch(self.r2)
+        done = self.lab.gunicorn("prove", "--release", self.r2, "--timeout", "1")
+        self.assert_refused(done, f"runs in {self.lab.deploy}/releases/{self.r1}", pid=one.pid)
+        one.send_signal(signal.SIGHUP)
+        done = self.lab.gunicorn("prove", "--release", self.r2)
+        self.assertEqual((done.code, done["served"]), (0, str(one.pid)), done)
+
+    def test_code_without_its_libraries_is_no_proof(self):
+        one = self.lab.start("D")
+        self.lab.switch(self.r3)
+        one.send_signal(signal.SIGHUP)
+        done = self.lab.gunicorn("prove", "--release", self.r3, "--timeout", "3")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("runs with", done["message"])
+
+    def test_a_site_whose_path_begins_alike(self):
+        other = self.site("shop2")
+        mine, theirs = self.lab.start("E"), other.start("E")
+        self.assertEqual(self.deploy(self.r2)["served"], str(mine.pid))
+        self.assert_served(theirs.pid, "V1 L1")
+        mine.terminate()
+        mine.wait()
+        self.assertTrue(self.lab.gunicorn("reload", "--release", self.r2)["unserved"])
+
+    def test_two_masters_of_one_site(self):
+        both = [self.lab.start("E"), self.lab.start("D")]
+        done = self.deploy(self.r2)
+        self.assertEqual(sorted(map(int, done["served"].split())), sorted(each.pid for each in both), done)
+        for each in both:
+            self.assert_served(each.pid, "V2 L1")
+
+    def test_by_unix_socket(self):
+        path, address = f"{self.lab.deploy}/shared/so cket", f"{self.base}/address"
+        one = self.lab.start("E", "--bind", f"unix:{path}")
+        with Load(one.pid) as load:
+            done = self.deploy(self.r2, "--at", path, "--address-file", address)
+            self.assert_deployed(done, "V2 L1", load)
+        with open(address) as file:
+            self.assertEqual(file.read(), f"unix:{path}")
+
+    def test_by_pid_file(self):
+        path, address = f"{self.base}/pid", f"{self.base}/address"
+        one = self.lab.start("E", "--pid", path)
+        done = self.deploy(self.r2, "--at", path, "--address-file", address)
+        self.assertEqual(done["served"], str(one.pid), done)
+        with open(address) as file:
+            self.assertEqual(file.read(), processes.listens_at(one.pid)[0])
+
+    def test_a_stale_pid_file_is_no_master(self):
+        path = f"{self.base}/pid"
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        for pid in (ended.pid, os.getpid()):
+            with open(path, "w") as file:
+                file.write(f"{pid}\n")
+            done = self.lab.gunicorn("reload", "--release", self.r1, "--at", path)
+            self.assertEqual((done.code, done["served"]), (0, ""), done)
+            self.assertIn("gunicorn", done["unserved"])
+
+    def test_the_dead_are_remembered(self):
+        one = self.lab.start("E")
+        self.lab.gunicorn("check", "--state", f"{self.base}/state")
+        with open(f"{self.base}/state") as file:
+            self.assertEqual(json.load(file)[0][0], one.pid)
+        one.terminate()
+        one.wait()
+        done = self.lab.gunicorn("reload", "--release", self.r1, "--state", f"{self.base}/state")
+        self.assertEqual(done.code, 1, done)
+        done = self.lab.gunicorn("prove", "--release", self.r1, "--state", f"{self.base}/state", "--timeout", "1")
+        self.assertEqual(done.code, 1, done)
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make users")
+    def test_of_another_user(self):
+        server, deployer = self.ordinary_user(), self.ordinary_user()
+        os.chmod(self.base, 0o755)
+        one = self.lab.start("E", preexec_fn=become(server))
+        seen = subprocess.run(["readlink", f"/proc/{one.pid}/cwd"], preexec_fn=become(deployer), stdout=subprocess.PIPE)
+        self.assertNotEqual(seen.returncode, 0, "the machine shows everything: this test proves nothing")
+        done = self.lab.gunicorn("check", python="/usr/bin/python3", preexec_fn=become(deployer))
+        self.assert_refused(done, f"as user {server.pw_name}", f"deploy as {server.pw_name}", pid=one.pid)
+        done = self.lab.gunicorn("reload", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
+        self.assert_refused(done, f"as user {server.pw_name}", pid=one.pid)
+
+    def ordinary_user(self):
+        name = f"lab{os.getpid()}{time.monotonic_ns() % 100000}"
+        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL)
+        self.addCleanup(self.lab.close)
+        return pwd.getpwnam(name)
+
+
+def become(user):
+    def change():
+        os.setgroups([])
+        os.setgid(grp.getgrgid(user.pw_gid).gr_gid)
+        os.setuid(user.pw_uid)
+
+    return change
+
+
+def children_of(pid):
+    return [each for each in processes.table().values() if each.parent == pid]
+
+
+if __name__ == "__main__":
+    unittest.main()
