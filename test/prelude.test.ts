@@ -8,7 +8,7 @@ import { SECRET_NAME } from '../src/secrets.ts';
 import { siteWith } from './support/site.ts';
 import { tmpFolder } from './support/tmp.ts';
 
-const SHELLS = [['dash'], ['bash', '--posix'], ['busybox', 'sh']] as const;
+const SHELLS = ['dash', 'bash --posix', 'busybox sh'];
 
 /** Runs shell text behind a site's prelude; what is said on fd 3 comes as `key=value` lines. */
 async function run(
@@ -29,7 +29,8 @@ async function run(
   return { ...result, answers: stdout.split('\n').filter(Boolean) };
 }
 
-describe.each(SHELLS)('in %s', (...shell) => {
+describe.each(SHELLS)('in %s', (command) => {
+  const shell = command.split(' ');
   test('env_file is read as KEY=VALUE lines and never sourced; env wins over it', async () => {
     await using tmp = await tmpFolder();
     await writeFile(

@@ -7,7 +7,6 @@ export const release: Step = {
   title: 'Make the release',
   orphan: 'kill',
   run: () => sh`
-    mkdir -p releases
     program repository.py export`,
   undo: () => sh`
     [ "$(live)" != "$RELEASE" ] || fail "releases/$RELEASE is live, so it stays"

@@ -6,6 +6,7 @@ It is run in the project's folder by the Python of the release, in the environme
 ours, and first of all puts the project where the folder of this file was in sys.path: a project may have a module of
 any name. Good is an answer below 500 that is not 400.
 """
+
 import os
 import sys
 

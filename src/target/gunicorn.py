@@ -21,6 +21,7 @@ HUP starts new workers in the old master: what the master itself has imported st
 Gunicorn, the worker class, Python). USR2 starts a new master beside the old one, which then gets TERM; never QUIT,
 which cuts requests. With USR2 the old master serves on when the new one fails; with HUP both are gone.
 """
+
 import os
 import signal
 import sys
@@ -556,6 +557,7 @@ def gunicorn_version(env: str) -> str:
 def hang_up(master: Master, asked: Arguments, deadline: float) -> Master:
     before = set(workers(master))
     os.kill(master.pid, signal.SIGHUP)
+    end_unbooted(before)
 
     def find() -> List[Master]:
         return [master] if processes.alive(master.process) else []
@@ -571,6 +573,14 @@ def hang_up(master: Master, asked: Arguments, deadline: float) -> Master:
         fail(f"Gunicorn {master.pid} was reloaded, but does not serve {asked.release}: {reason}")
     print(f"Gunicorn {master.pid}: reloaded (HUP)", flush=True)
     return master
+
+
+def end_unbooted(before: Set[Process]) -> None:
+    """Ends workers that still import the release of before: none has served, TERM may pass them by, and one that fails
+    later would end the whole server."""
+    for one in before:
+        if processes.alive(one) and not booted(one):
+            os.kill(one.pid, signal.SIGKILL)
 
 
 def succeed(master: Master, asked: Arguments, deadline: float) -> Master:
@@ -598,10 +608,13 @@ def succeed(master: Master, asked: Arguments, deadline: float) -> Master:
 
 
 def await_successor(master: Master, asked: Arguments, deadline: float) -> Master:
-    began = time.monotonic()
-    until(lambda: bool(successors(master)), min(deadline, began + SUCCESSION))
-    found = successors(master)
-    if not found:
+    found: List[Process] = []
+
+    def appeared() -> bool:
+        found.extend(successors(master))
+        return bool(found)
+
+    if not until(appeared, min(deadline, time.monotonic() + SUCCESSION)):
         keeps_serving(master, asked, f"USR2 started no other master within {SUCCESSION:.0f} s; its log says why")
     return Master(found[0], master.command, processes.environment(found[0].pid))
 
@@ -655,8 +668,9 @@ def proof(
         found = find()
         if not found and not patient:
             raise Gone
-        present = {one for master in found for one in workers(master)}
-        reason = why_unproven(found, present, before, asked)
+        staff = {master.pid: workers(master) for master in found}
+        present = {one for each in staff.values() for one in each}
+        reason = why_unproven(found, staff, before, asked)
         now = time.monotonic()
         if reason or present != settled:
             since, settled = now, None if reason else present
@@ -667,18 +681,18 @@ def proof(
         time.sleep(PAUSE)
 
 
-def why_unproven(found: List[Master], present: Set[Process], before: Set[Process], asked: Arguments) -> str:
+def why_unproven(found: List[Master], staff: Dict[int, List[Process]], before: Set[Process], asked: Arguments) -> str:
     if not found:
         return "no Gunicorn serves the site now"
     for master in found:
         if not processes.signallable(master.pid) or not processes.folder(master.pid):
             return foreign(master)
-        if not workers(master):
+        if not staff[master.pid]:
             return f"Gunicorn {master.pid} has no workers"
-    for one in sorted(present):
-        reason = why_not(one, before, asked)
-        if reason:
-            return f"worker {one.pid} {reason}"
+        for one in staff[master.pid]:
+            reason = why_not(one, before, asked)
+            if reason:
+                return f"worker {one.pid} {reason}"
     return ""
 
 

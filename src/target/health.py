@@ -10,6 +10,7 @@ gunicorn.py found, `127.0.0.1:8000` or `unix:/PATH`; without one there is nobody
 With https, the certificate must be one for the host of the origin (for NAME, if that is an IP address). On the
 loopback interface it is not verified: nobody is in between, and what listens there often has none for its own name.
 """
+
 import os
 import socket
 import sys

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from typing import Iterable, NamedTuple
 
 from common import answer, fail
@@ -219,7 +220,7 @@ def prune_backups(keep: int, folder: str, site: str) -> None:
     name_of = re.escape(site) + "_" + ID
     names = [name for name in names_in(folder) if is_file(folder, name)]
     whole = sorted((name for name in names if re.fullmatch(name_of + r"\.tar\.gz", name)), reverse=True)
-    parts = [name for name in names if re.fullmatch(name_of + r"(\.tar\.gz)?\.part", name)]
+    parts = [name for name in names if re.fullmatch(r"\.?" + name_of + r"\.tar\.gz\.part", name)]
     for name in whole[keep:] + parts:
         delete(os.path.join(folder, name))
 
@@ -255,7 +256,7 @@ def delete(path: str) -> None:
         else:
             os.unlink(path)
     except OSError as error:
-        warn_undeleted(error.filename or path, str(error.strerror))
+        warn_undeleted(path, str(error.strerror))
 
 
 def delete_folder(path: str) -> None:
@@ -264,15 +265,17 @@ def delete_folder(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(path):  # a folder of ours without `w` keeps its files
         open_up(path)
+        shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
         shutil.rmtree(path)
 
 
-def open_up(path: str) -> None:
-    for folder in [path, *(entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))]:
-        if os.stat(folder).st_uid == os.geteuid():
-            os.chmod(folder, 0o700)
-        if folder != path:
-            open_up(folder)
+def open_up(folder: str) -> None:
+    with suppress(OSError):
+        os.chmod(folder, 0o700)
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                open_up(entry.path)
 
 
 def warn_undeleted(path: str, why: str) -> None:

@@ -3,6 +3,7 @@
 Everything here may be asked about a process that is gone, or that belongs to somebody else: the answer is then empty,
 never an error. Paths are texts as the kernel gives them; bytes that are no UTF-8 stay whole (surrogateescape).
 """
+
 import os
 import pwd
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple

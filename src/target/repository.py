@@ -21,7 +21,11 @@ from common import answer, fail
 MIRROR = ".deployer/repo.git"
 SILENCE = 45  # seconds: git:// knows no time-out of its own, and `check` has 60
 LFS = b"version https://git-lfs.github.com/spec/v1"
-DAMAGED = "corrupt|bad object|missing (blob|tree|commit)|unable to read|inflate|not a valid object|invalid sha1 pointer"
+DAMAGED = (
+    "corrupt|bad object|missing (blob|tree|commit)|unable to read|inflate|not a valid object|invalid sha1 pointer"
+    "|cannot lock ref|did not send all"
+)
+EVERYTHING = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
 FETCH = ["fetch", "--quiet", "--no-tags"]
 FETCH_SETTINGS = (  # packs, never loose objects: a fetch that is killed leaves a whole pack or none
     "fetch.unpackLimit=1",
@@ -103,13 +107,16 @@ def fetch(url: str) -> str:
     make_mirror()
     full = whole(commit)
     for refspecs in () if full else attempts(commit, ref):
-        code, _, errors = git([*mirror(), *fetching(), *prune(refspecs), "--", url, *refspecs], url)
+        code, _, errors = git(
+            [*mirror(), *fetching(), *(["--prune"] if refspecs is EVERYTHING else []), "--", url, *refspecs], url
+        )
+        if code and re.search(DAMAGED, errors):
+            code, _, errors = fetch_anew(url)
         full = whole(commit)
         if full:
             break
         if code and not re.search("not our ref|unadvertised object|n't find remote ref", errors):
-            full = fetch_anew(url, commit, errors)
-            break
+            fail(*diagnosis(url, errors))
     if not full:
         name = f"the commit {commit}" if not ref else f"the commit {commit} of {ref}"
         fail(f"{url} does not have {name}", "it may have been replaced meanwhile: push it, or deploy again")
@@ -161,25 +168,16 @@ def attempts(commit: str, ref: str) -> list[list[str]]:
     commit itself, which not every server gives, else everything."""
     first = [[f"+{ref}:refs/fetched/{ref[len('refs/') :].replace('/', '%')}"]] if ref else []
     exact = [[f"+{commit}:refs/fetched/{commit}"]] if len(commit) == 40 else []
-    return [*first, *exact, ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]]
+    return [*first, *exact, EVERYTHING]
 
 
 def fetching() -> list[str]:
     return [word for setting in FETCH_SETTINGS for word in ("-c", setting)] + FETCH
 
 
-def prune(refspecs: list[str]) -> list[str]:
-    return ["--prune"] if len(refspecs) > 1 else []
-
-
-def fetch_anew(url: str, commit: str, errors: str) -> str:
-    """A fetch failed: is it the mirror, then once more into a new one."""
-    if re.search(DAMAGED + "|cannot lock ref|did not send all", errors):
-        remake_mirror()
-        code, _, errors = git([*mirror(), *fetching(), "--", url, *attempts("", "")[-1]], url)
-        if not code:
-            return whole(commit)
-    return fail(*diagnosis(url, errors))
+def fetch_anew(url: str) -> tuple[int, str, str]:
+    remake_mirror()
+    return git([*mirror(), *fetching(), "--", url, *EVERYTHING], url)
 
 
 def export(release: str) -> None:
@@ -355,7 +353,11 @@ CAUSES = (
         "make a key on the target (ssh-keygen -t ed25519), add ~/.ssh/id_ed25519.pub as a deploy key of the repository,"
         " or set forward_agent: true",
     ),
-    ("Authentication failed|HTTP Basic: Access denied|error: 40[13]", "{host} refuses the user and password of {url}", PASSWORD),
+    (
+        "Authentication failed|HTTP Basic: Access denied|error: 40[13]",
+        "{host} refuses the user and password of {url}",
+        PASSWORD,
+    ),
     ("could not read (Username|Password)|terminal prompts disabled", "{host} wants a user and a password", PASSWORD),
     (
         "dubious ownership",

@@ -163,6 +163,7 @@ class Client:
         if len(self.unsent) < BACKLOG:  # else the step waits for the client, as in any pipe
             for fd in pipes:
                 poll.register(fd, select.POLLIN)
+        heard = False
         for fd, event in poll.poll(patience * 1000):
             if fd == self.wake:
                 os.read(fd, PIPE)
@@ -171,20 +172,29 @@ class Client:
             elif fd == 1:
                 self.send() if event == select.POLLOUT else self.leave(b"stopped listening")
             else:
-                data = attempt(os.read, fd, PIPE)
-                if data:
-                    pipes[fd](data)
-                elif data == b"":
-                    del pipes[fd]
+                heard = True
+        if heard:
+            listen(pipes)
         if now() - self.heard > self.silence:
             self.leave(b"silent")
         if now() - self.spoke > 5:
             self.say(b"B")
 
-    def flush(self, patience: float = 10) -> None:
-        end = now() + patience
-        while self.unsent and not self.gone and now() < end:
+    def flush(self) -> None:
+        while self.unsent and not self.gone:
             self.turn({})
+
+
+def listen(pipes: "Ears") -> bool:
+    """Passes on what the pipes hold. The first is read last and heard first: a secret is known before the output that
+    shows it."""
+    said = [(fd, attempt(os.read, fd, PIPE)) for fd in reversed(list(pipes))]
+    for fd, data in reversed(said):
+        if data:
+            pipes[fd](data)
+        elif data == b"":
+            del pipes[fd]
+    return any(data for _, data in said)
 
 
 class Mask:
@@ -192,12 +202,14 @@ class Mask:
 
     def __init__(self, secrets: "Iterable[bytes]") -> None:
         self.secrets: "List[bytes]" = []
+        self.overlap = OVERLAP
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: bytes) -> None:
         parts = [part for part in (secret, *secret.splitlines()) if len(part) >= 6 and part not in self.secrets]
         self.secrets = sorted(self.secrets + parts, key=len, reverse=True)
+        self.overlap = max([OVERLAP, *map(len, self.secrets[:1])])
 
     def __call__(self, data: bytes) -> bytes:
         for secret in self.secrets:
@@ -207,16 +219,18 @@ class Mask:
 
 
 def url_masked(data: bytes) -> bytes:
-    """The user and the password of every URL hidden: ://user:password@ becomes ://***@."""
+    """The user and the password of every URL hidden: ://user:password@ becomes ://***@, http://token@ http://***@."""
     head, *rest = data.split(b"://")
     out = [head]
     for part in rest:
         end = min(
-            (at for at in map(part.find, (b"/", b" ", b"\n", b'"', b"'", b"\t", b"<", b"\\")) if at >= 0), default=-1
+            (at for at in map(part.find, (b"/", b" ", b"\n", b"\r", b'"', b"'", b"\t", b"<", b"\\")) if at >= 0),
+            default=-1,
         )
         place = part[:end] if end >= 0 else part
         user, at, _ = place.rpartition(b"@")
-        out.append(b"***@" + part[len(user) + 1 :] if at and b":" in user else part)
+        secret = at and (b":" in user or out[-1][-5:].lower().endswith((b"http", b"https")))
+        out.append(b"***@" + part[len(user) + 1 :] if secret else part)
     return b"://".join(out)
 
 
@@ -234,18 +248,19 @@ class Output:
             self.held = self.held[cut:]
         elif len(self.held) > LONGEST:
             held = self.mask(self.held)
-            self.pass_on(held[:-OVERLAP])
-            self.held = held[-OVERLAP:]
+            cut = max(0, len(held) - self.mask.overlap)
+            self.pass_on(held[:cut])
+            self.held = held[cut:]
 
     def end(self) -> None:
-        if self.held:
-            self.pass_on(self.held)
+        self.pass_on(self.held)
         self.held = b""
 
     def pass_on(self, data: bytes) -> None:
         data = self.mask(data)
-        self.client.say(b"O", data)
-        if os.fstat(self.log).st_size < LOG:
+        if data:
+            self.client.say(b"O", data)
+        if data and os.fstat(self.log).st_size < LOG:
             attempt(os.write, self.log, data)
 
 
@@ -263,7 +278,7 @@ class Entry:
 
     def endless(self) -> bool:
         """Never killed, at most warned about: a migration."""
-        return self.orphan == b"wait"
+        return self.orphan == b"never"
 
 
 class Run:
@@ -274,7 +289,8 @@ class Run:
         words = iter(zlib.decompress(plan).split(b"\0"))
         if next(words) != FORMAT:
             raise ValueError("the plan of another version of deployer")
-        self.place, self.kind, self.site, self.by, self.command, self.force = (next(words) for _ in range(6))
+        self.place, self.kind = next(words), next(words)
+        self.site, self.by, self.command, self.force = (next(words).replace(b"\n", b" ") for _ in range(4))
         self.silence, self.grace, self.patience = (float(next(words)) for _ in range(3))
         self.head = next(words)
         self.mask = Mask([next(words) for _ in range(int(next(words)))])
@@ -286,65 +302,88 @@ class Run:
         self.done: "Dict[int, int]" = {}
         self.failures: "List[bytes]" = []
         self.variables: "Dict[bytes, bytes]" = {}
-        self.committed, self.at = False, 0
-        self.release, self.commit, self.live, self.stopped = b"", b"", b"", b""
+        self.begun, self.committed, self.at = False, False, 0
+        self.release, self.commit, self.live, self.since, self.stopped = b"", b"", b"", b"", b""
 
     def path(self, kind: bytes = b"") -> bytes:
         return b".deployer/run/" + self.id + kind
 
     def begin(self) -> None:
         """Puts the plan and the journal on the disk, and says in the history that the release is ours."""
-        self.id = fresh_id()
+        self.id, self.since = fresh_id(), clock()
         self.release = self.id if self.kind == b"deploy" else b""
         try:
-            os.makedirs(self.path(b"/tools"), 0o700)
+            os.mkdir(self.path(), 0o700)
+            os.mkdir(self.path(b"/tools"), 0o700)
             for name, text in self.tools:
                 with open(self.path(b"/tools/") + name, "wb") as file:
                     file.write(text)
             os.close(write(self.path(b".plan.new"), self.plan))
             self.journal = write(self.path(b".journal"), b"\n" * JOURNAL)
             self.open_log()
-            self.note(b"run", self.kind, self.by)
+            self.note(b"run", self.since, self.kind, self.by)
             self.note(b"live", self.live or b"-")
             self.note(b"release", self.release or b"-")
             os.replace(self.path(b".plan.new"), self.path(b".plan"))
-            holder_text = b"Site: %s\nCommand: %s\nBy: %s\nSince: %s\nRun: %s\nPid: %d %s\n"
-            holder_words = (self.site, self.command, self.by, clock(), self.id, os.getpid(), born(os.getpid()))
-            os.close(write(self.path(b".lock"), holder_text % holder_words, 0o644))
-            os.replace(self.path(b".lock"), b".deploy.lock")
-            if self.live and not os.path.exists(record_path(self.live)):
+            self.sign()
+            if self.live and not attempt(read, record_path(self.live)):
                 record(self.live, b"good", clock(), b"taken over")
             if self.release:
                 record(self.release, b"begun", clock(), self.kind, self.by)
         except OSError:
+            attempt(os.unlink, ".deploy.lock")
+            attempt(os.unlink, record_path(self.release or b"-"))
             self.sweep()
             raise
+        self.begun = True
+
+    def sign(self) -> None:
+        """Says in .deploy.lock whose run this process is at."""
+        text = b"Site: %s\nCommand: %s\nBy: %s\nSince: %s\nRun: %s\nPid: %d %s\n"
+        words = (self.site, self.command, self.by, self.since, self.id, os.getpid(), born(os.getpid()))
+        os.close(write(self.path(b".lock"), text % words, 0o644))
+        os.replace(self.path(b".lock"), b".deploy.lock")
 
     def resume(self) -> "Tuple[bool, int, int]":
         """Reads how far a run came whose session died. Returns the script it was in: undo?, index, process."""
         self.journal = os.open(self.path(b".journal"), os.O_RDWR)
-        self.open_log()
         lines = os.pread(self.journal, 1 << 20, 0).rstrip(b"\n").split(b"\n")
-        self.at, last, pid = sum(len(line) + 1 for line in lines), (False, 0), -1
-        for verb, *rest in map(bytes.split, filter(None, lines)):
-            if verb in (b"start", b"undo"):
-                last, pid = (verb == b"undo", int(rest[0])), -1
-            if verb == b"start":
-                self.started.append(int(rest[0]))
-            elif verb == b"undone":
-                self.undone.append(int(rest[0]))
-                if rest[1] != b"0":
-                    self.failures.append(self.entries[int(rest[0])].name)
-            elif verb == b"done":
-                self.done[int(rest[0])] = int(rest[1])
-            elif verb == b"pid":  # a pid may be another's by now
-                pid = int(rest[0]) if [born(int(rest[0]))] == rest[1:] else -1
-            elif verb == b"release":
-                self.release = rest[0].strip(b"-")
-            elif verb == b"live":
-                self.live = rest[0].strip(b"-")
-            self.committed = self.committed or verb == b"commit"
-        return (*last, pid)
+        if not lines[0].startswith(b"run "):
+            raise ValueError("its journal is hurt")
+        self.open_log()
+        self.at, self.script_at = sum(len(line) + 1 for line in lines), (False, 0, 0)
+        for line in lines:
+            try:
+                self.recall(*line.split())
+            except (IndexError, TypeError, ValueError):
+                if line is not lines[-1]:  # which a power cut may have torn
+                    raise
+        undo, index, pid = self.script_at
+        return undo, index, pid or shell_of(b"%s:%d" % (self.id, index))
+
+    def recall(self, verb: bytes, *rest: bytes) -> None:
+        """Takes in one line of the journal."""
+        if verb == b"run":
+            self.since = rest[0]
+        elif verb == b"live":
+            self.live = b" ".join(rest).strip(b"-")
+        elif verb == b"release":
+            self.release = rest[0].strip(b"-")
+        elif verb == b"start":
+            self.script_at = (False, int(rest[0]), 0)
+            self.started.append(int(rest[0]))
+        elif verb == b"pid":  # a pid may be another's by now
+            pid = int(rest[0])
+            self.script_at = (*self.script_at[:2], pid if [born(pid)] == list(rest[1:]) else -1)
+        elif verb == b"done":
+            self.done[int(rest[0])] = int(rest[1])
+        elif verb == b"undo":
+            self.script_at = (True, int(rest[0]), 0)
+        elif verb == b"undone":
+            self.undone.append(int(rest[0]))
+            if rest[1] != b"0":
+                self.failures.append(self.entries[int(rest[0])].name)
+        self.committed = self.committed or verb == b"commit"
 
     def open_log(self) -> None:
         self.log = os.open(self.path(b".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -352,7 +391,7 @@ class Run:
     def end(self, *words: bytes) -> None:
         """Writes how the run ended and removes what only a running one needs: with the plan goes the duty to undo."""
         if self.kind == b"deploy" and not self.committed:
-            record(self.release, b"failed", clock(), *words)
+            attempt(record, self.release, b"failed", clock(), *words)
         self.note(b"end", *words)
         self.sweep(b".plan")
         attempt(os.unlink, ".deploy.lock")
@@ -383,9 +422,15 @@ class Run:
         out, out_w = os.pipe()
         say, say_w = os.pipe()
         text = b"{\nset -eu\n%s\n%s\n} </dev/null\n" % (self.head, text)  # read whole before any of it runs
-        pid = spawn(text, out_w, say_w, self.surroundings(mark, entry), -1 if stoppable else out)
-        for fd in (out_w, say_w):
-            os.close(fd)
+        try:
+            pid = spawn(text, out_w, say_w, self.surroundings(mark, entry), -1 if stoppable else out)
+        except OSError as error:  # no more processes, no memory: a failed step, to be undone
+            for fd in (out, say):
+                os.close(fd)
+            return 126, [b"message=cannot start a shell: " + text_of(error)]
+        finally:
+            for fd in (out_w, say_w):
+                os.close(fd)
         for fd in (out, say):
             os.set_blocking(fd, False)
         self.note(b"pid", b"%d" % pid, born(pid))
@@ -409,14 +454,11 @@ class Run:
                     signal_all(kin(mark, pid), signal.SIGTERM)
             elif why and now() > stopped + self.grace:
                 signal_all(kin(mark, pid), signal.SIGKILL)
-        for fd, hear in ((say, answers.hear), (out, output.hear)):
-            for _ in range(32):  # what it wrote before it ended; a child that stays may go on for ever
-                data = attempt(os.read, fd, PIPE) if fd in pipes else b""
-                if not data:
-                    break
-                hear(data)
+        for _ in range(32):  # what it wrote before it ended; a child that stays may go on for ever
+            if not listen(pipes):
+                break
         output.end()
-        if out in pipes and not why and data != b"":
+        if out in pipes and not why:
             drain(out)
         os.close(out), os.close(say)
         code = why or (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
@@ -429,9 +471,7 @@ class Run:
         if b"LC_ALL" not in made:
             made.setdefault(b"LANG", b"C.UTF-8")
         if b"HOME" not in made:
-            import pwd
-
-            made[b"HOME"] = os.fsencode(pwd.getpwuid(os.getuid()).pw_dir)
+            made[b"HOME"] = os.fsencode(account(os.getuid(), 5, "/"))
         if entry.keys == b"keys":
             made.update(self.variables)
         run = os.path.join(os.getcwdb(), self.path())
@@ -470,9 +510,9 @@ class Run:
         """The release is proven: from here on nothing is undone."""
         self.committed = True
         if self.kind != b"restart" and self.release:
-            record(self.release, b"good", clock(), self.by)
+            attempt(record, self.release, b"good", clock(), self.by)
         if self.kind == b"rollback" and self.live and self.live != self.release:
-            record(self.live, b"left", clock(), self.by)
+            attempt(record, self.live, b"left", clock(), self.by)
         self.note_through(b"commit")
 
     def backward(self, client: Client) -> None:
@@ -506,13 +546,13 @@ class Answers:
                 self.run.mask.add(value)
                 continue
             self.kept.append(answer)
-            if key == b"release" and value != self.run.release:
+            if key == b"release" and self.run.kind != b"deploy" and a_name(value):
                 self.run.release = value
                 self.run.note_through(b"release", value)
-            elif key == b"commit":
+            elif key == b"commit" and a_name(value):
                 self.run.commit = value
                 if self.run.kind == b"deploy":
-                    record(self.run.release, b"commit", value)
+                    attempt(record, self.run.release, b"commit", value)
 
     def forwarded(self) -> "List[bytes]":
         return [self.run.mask(answer) for answer in self.kept]
@@ -535,17 +575,11 @@ def spawn(text: bytes, out: int, say: int, env: "Dict[bytes, bytes]", ear: int) 
 
 def drain(pipe: int) -> None:
     """A daemon that kept the step's output would die of SIGPIPE at its next word: someone goes on listening."""
-    if not os.fork():
-        try:
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDWR)
-            os.set_blocking(pipe, True)
-            for old, new in ((pipe, 0), (null, 1), (null, 2)):
-                os.dup2(old, new)
-            os.closerange(3, 64)
-            os.execv("/bin/sh", ["sh", "-c", "exec cat"])
-        finally:
-            os._exit(127)
+    os.set_blocking(pipe, True)
+    null = (os.POSIX_SPAWN_OPEN, 1, b"/dev/null", os.O_WRONLY, 0)
+    files = ((os.POSIX_SPAWN_DUP2, pipe, 0), null, (os.POSIX_SPAWN_DUP2, 1, 2))
+    path = {b"PATH": b"/usr/bin:/bin"}
+    attempt(lambda: os.posix_spawn("/bin/sh", ["sh", "-c", "cd /; exec cat"], path, file_actions=files, setsid=True))
 
 
 def kin(mark: bytes, group: int) -> "Set[int]":
@@ -555,7 +589,7 @@ def kin(mark: bytes, group: int) -> "Set[int]":
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             state, _, pgrp = read("/proc/%s/stat" % pid).rpartition(b")")[2].split()[:3]
-            if state not in b"ZX" and int(pgrp) == group:
+            if state not in b"ZX" and int(pgrp) == group > 1:
                 found.add(-group)
             elif state not in b"ZX" and mark in b"\0" + read("/proc/%s/environ" % pid):
                 found.add(int(pid))
@@ -568,6 +602,22 @@ def kin(mark: bytes, group: int) -> "Set[int]":
     except OSError:
         pass
     return found
+
+
+def shell_of(mark: bytes) -> int:
+    """The process of a script whose session died before it could note it, -1 if there is none."""
+    for pid in kin(mark, -1):
+        if attempt(read, "/proc/%d/cmdline" % pid) == b"sh\0" and attempt(os.getpgid, pid) == pid:
+            return pid
+    return -1
+
+
+def output_of(pid: int) -> "Optional[int]":
+    """The pipe that a script writes to whose session died: unheard, it would stop when that is full."""
+    path = "/proc/%d/fd/1" % pid
+    if pid > 0 and (attempt(os.readlink, path) or "").startswith("pipe:"):
+        return attempt(os.open, path, os.O_RDONLY | os.O_NONBLOCK) or None
+    return None
 
 
 def signal_all(pids: "Set[int]", number: int) -> None:
@@ -595,24 +645,34 @@ def record_path(release: bytes) -> bytes:
 def record(release: bytes, *words: bytes) -> None:
     """Adds a line to the history of a release."""
     fd = os.open(record_path(release), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    attempt(os.write, fd, b" ".join(word for word in words if word) + b"\n")
-    attempt(os.fsync, fd)
-    os.close(fd)
+    try:
+        os.write(fd, b" ".join(word for word in words if word) + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def a_name(value: bytes) -> bool:
+    """Whether this can be one word of a journal and the name of a file."""
+    return [value] == value.split() and b"/" not in value and not value.startswith((b".", b"-"))
 
 
 def fresh_id() -> bytes:
     """The clock's UTC time, or a millisecond after the newest name there is: unique and increasing on any clock."""
-    taken = [b""]
+    newest = 0
     for folder in (b".deployer/history", b".deployer/run", b"releases"):
-        taken += [name[:19] for name in attempt(os.listdir, folder) or [] if id_time(name[:19])]
-    moment = max(int(time.time() * 1000), id_time(max(taken)) + 1)
+        newest = max([newest, *(id_time(name[:19]) for name in attempt(os.listdir, folder) or [])])
+    return id_at(max(int(time.time() * 1000), newest + 1))
+
+
+def id_at(moment: int) -> bytes:
     return time.strftime("%Y%m%d_%H%M%S", time.gmtime(moment // 1000)).encode() + b"_%03d" % (moment % 1000)
 
 
 def id_time(name: bytes) -> int:
     """Milliseconds since 1970, 0 if this is no release id."""
     parts = name.split(b"_")
-    if list(map(len, parts)) != [8, 6, 3] or not b"".join(parts).isdigit():
+    if list(map(len, parts)) != [8, 6, 3] or not b"".join(parts).isdigit() or not b"1970" <= name < b"9999":
         return 0
     year, month, day, hour, minute, second = (
         int(name[a:b]) for a, b in ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
@@ -620,7 +680,8 @@ def id_time(name: bytes) -> int:
     before = year - (month < 3)  # days from the civil date, Howard Hinnant's algorithm: calendar costs 10 ms to import
     of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 + of_year - 719468
-    return ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + int(parts[2])
+    moment = ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + int(parts[2])
+    return moment if id_at(moment) == name else 0
 
 
 def unsettled() -> "List[bytes]":
@@ -629,28 +690,27 @@ def unsettled() -> "List[bytes]":
     return sorted(name[: -len(b".plan")] for name in names if name.endswith(b".plan"))
 
 
-def settle(client: Client) -> bool:
-    """Ends what sessions that died (SIGKILL, out of memory, power) left undone. False: a last step still runs."""
+def settle(client: Client, force: bool) -> bool:
+    """Ends what sessions that died (SIGKILL, out of memory, power) left undone. False: a last script still runs."""
     for id in unsettled():
+        path = b".deployer/run/" + id
         try:
-            run = Run(read(b".deployer/run/" + id + b".plan"), id)
+            run = Run(read(path + b".plan"), id)
             undo, index, pid = run.resume()
+            entry = run.entries[index]
         except (
             Exception
         ) as error:  # of another version, or hurt: never guessed at, and no reason to refuse every deploy
-            client.say(b"W", b"lock", b"the run %s left a plan that cannot be read (%s): look at .deployer/run/%s.*"
-                       % (id, str(error).encode(), id))  # fmt: skip
-            os.replace(b".deployer/run/" + id + b".plan", b".deployer/run/" + id + b".unread")
+            why = b"the run %s left a plan that cannot be read (%s): look at %s.*"
+            client.say(b"W", b"lock", why % (id, text_of(error), path))
+            os.replace(path + b".plan", path + b".unread")
             continue
-        entry = run.entries[index]
+        for secret in client.secrets:
+            run.mask.add(secret)
+        attempt(run.sign)
         client.say(b"X", id, run.kind, run.by, entry.name)
-        end = now() + run.patience
-        while run.started and remains(run, entry, undo, index, pid):
-            if entry.killable() and not undo:
-                signal_all(kin(b"%s:%d" % (run.id, index), pid), signal.SIGKILL)
-            elif client.gone or now() > end:
-                return False
-            client.turn({}, 0.2)
+        if run.started and not ended(client, run, force, undo, index, pid):
+            return False
         if not run.committed and run.proven():
             run.commit_release()
         if not run.committed:
@@ -660,12 +720,33 @@ def settle(client: Client) -> bool:
     return True
 
 
-def remains(run: Run, entry: Entry, undo: bool, index: int, pid: int) -> bool:
-    """Whether the last script of a dead run is still at work. What a step that may not be killed left running on
-    purpose (a server that it started) carries its mark too: there only the shell itself counts."""
-    if entry.orphan == b"finish" and not undo:
-        return pid > 0 and born(pid) != b"-"
-    return bool(kin(b"%s:%d" % (run.id, index), pid))
+def ended(client: Client, run: Run, force: bool, undo: bool, index: int, pid: int) -> bool:
+    """Stops the last script of a dead run, or, where it may not be stopped, waits for it and hears it out. What such a
+    script leaves running on purpose (a server) carries its mark too: there only its own shell counts."""
+    mark, output, end = b"%s:%d" % (run.id, index), Output(client, run.mask, run.log), now() + run.patience
+    kill, ear = run.entries[index].killable() and not undo and not run.committed, output_of(pid)
+    pipes: "Ears" = {} if ear is None else {ear: output.hear}
+    while kin(mark, pid) if kill else pid > 0 and born(pid) != b"-":
+        if client.lost() or (now() > end and not force):
+            return False
+        if kill:
+            signal_all(kin(mark, pid), signal.SIGKILL)
+        client.turn(pipes, 0.2)
+    output.end()
+    if ear is not None:
+        os.close(ear)
+    return True
+
+
+def sweep_up() -> None:
+    """Removes what runs left that died before their plan or after their end. Only with the lock, and all settled."""
+    names = os.listdir(b".deployer/run")
+    for name in names:
+        id, dot, kind = name.partition(b".")
+        if id_time(id) and kind in (b"plan.new", b"lock"):
+            attempt(os.unlink, b".deployer/run/" + name)
+        elif id_time(id) and not dot and id + b".unread" not in names:
+            remove_tree(b".deployer/run/" + name)
 
 
 def locked(fd: int) -> bool:
@@ -681,7 +762,7 @@ def holder() -> bytes:
 
 
 def field(text: bytes, name: bytes) -> bytes:
-    return text.partition(name + b": ")[2].partition(b"\n")[0]
+    return (b"\n" + text).partition(b"\n" + name + b": ")[2].partition(b"\n")[0]
 
 
 def under_way(text: bytes) -> "Tuple[bytes, bytes]":
@@ -694,33 +775,39 @@ def under_way(text: bytes) -> "Tuple[bytes, bytes]":
 
 
 def take_lock(client: Client, lock: int, run: Run) -> bool:
-    """True when it is ours. Else the client was told who holds it."""
+    """True when it is ours."""
     end = now() + 2.0
     while not locked(lock):
         if not holder() and now() < end:  # between the lock and its name
             client.turn({}, 0.05)
-        elif run.kind == b"unlock" and run.force == b"force":
-            return take_by_force(client, lock, run)
         else:
-            client.say(b"L", holder(), *under_way(holder()))
-            return False
+            return run.force == b"force" and run.kind == b"unlock" and take_by_force(client, lock, run)
     return True
 
 
 def take_by_force(client: Client, lock: int, run: Run) -> bool:
     """Asks the holder to stop and undo, and waits for it: for a running migration too."""
-    text, said = holder(), b""
-    pid, _, start = field(text, b"Pid").partition(b" ")
-    if pid.isdigit() and born(int(pid)) == start:
-        attempt(os.kill, int(pid), signal.SIGTERM)
-    run.stopped = text
-    while not locked(lock) and not client.gone:
-        step, _ = under_way(text)
-        if step != said:
-            client.say(b"W", b"unlock", b"waiting for it to stop: " + step)
+    asked, said = b"", b""
+    while not locked(lock):
+        text = holder()
+        pid, _, start = field(text, b"Pid").partition(b" ")
+        step, since = under_way(text)
+        if pid.isdigit() and pid != asked and born(int(pid)) == start:
+            attempt(os.kill, int(pid), signal.SIGTERM)
+            run.stopped, asked = text, pid
+        if text and step != said:
+            client.say(b"W", b"unlock", b"waiting for it to stop: %s, since %s" % (step, since))
             said = step
         client.turn({}, 0.2)
-    return not client.gone
+        if client.lost():
+            return False
+    return True
+
+
+class Refused(Exception):
+    """Nothing was begun: why, and the line that mends it."""
+
+    pass
 
 
 def enter(run: Run) -> None:
@@ -728,29 +815,50 @@ def enter(run: Run) -> None:
     if run.kind == b"deploy":
         os.makedirs(run.place, 0o755, exist_ok=True)
     os.chdir(run.place)
-    if run.kind != b"unlock" or os.path.isdir(".deployer"):
-        for folder in (b".deployer", b".deployer/run", b".deployer/history", b".deployer/environments"):
-            os.makedirs(folder, 0o755, exist_ok=True)
+    if os.path.isdir(".deployer") and os.stat(".deployer").st_uid != os.geteuid():
+        owner = account(os.stat(".deployer").st_uid, 0, "").encode() or b"another user"
+        raise Refused(b"%s is deployed by %s" % (run.place, owner), b"connect as %s: a site has one owner" % owner)
+    for folder in (
+        b".deployer",
+        b".deployer/run",
+        b".deployer/history",
+        b".deployer/environments",
+        b"releases",
+        b"shared",
+    ):
+        os.makedirs(folder, 0o755, exist_ok=True)
 
 
-def converse(client: Client, run: Run) -> None:
+def converse(client: Client, run: Run) -> "Tuple[bytes, ...]":
+    """Does what was asked for. Returns the last frame, which is said when the lock is free."""
     if run.kind == b"unlock" and not os.path.isdir(os.path.join(run.place, b".deployer")):
-        return client.say(b"D", b"nothing")
+        return b"D", b"nothing"
     enter(run)
     lock = os.open(".deployer/lock", os.O_RDWR | os.O_CREAT, 0o644)
-    if not take_lock(client, lock, run):
-        return None
-    stale, dead = holder() or run.stopped, unsettled()
-    if not settle(client):
-        return client.say(b"L", stale, *under_way(stale))
-    attempt(os.unlink, ".deploy.lock")
-    if run.kind == b"unlock":
+    try:
+        if not take_lock(client, lock, run):
+            text = holder()
+            return (b"L", text, *under_way(text))
+        return hold(client, run)
+    finally:
         os.close(lock)
-        return client.say(b"D", b"done" if stale or dead else b"nothing", b"", b"", b"", b"", current(), stale)
+
+
+def hold(client: Client, run: Run) -> "Tuple[bytes, ...]":
+    """With the lock: settles what dead runs left, then runs the plan."""
+    stale, dead = holder() or run.stopped, unsettled()
+    settled = settle(client, run.force == b"force")
+    client.turn({}, 0)
     if client.lost():
-        return client.say(b"D", b"undone", b"lost", client.lost(), b"lock", b"", current())
-    run.live = current()
-    run.variables = client.variables
+        return b"D", b"undone", b"lost", client.lost(), b"lock", b"", current()
+    if not settled:
+        text = holder()
+        return (b"L", text, *under_way(text))
+    attempt(os.unlink, ".deploy.lock")
+    sweep_up()
+    if run.kind == b"unlock":
+        return b"D", b"done" if stale or dead else b"nothing", b"", b"", b"", b"", current(), stale
+    run.live, run.variables = current(), client.variables
     for value in client.secrets:
         run.mask.add(value)
     run.begin()
@@ -761,23 +869,44 @@ def converse(client: Client, run: Run) -> None:
         run.backward(client)
     outcome = b"done" if not why else b"stuck" if run.failures else b"undone"
     run.end(outcome, *why[2:])
-    os.close(lock)  # free before we say so
     reason = (*why, b"", b"", b"")[:3]
-    return client.say(b"D", outcome, *reason, run.release, current(), run.commit, *run.failures)
+    return (b"D", outcome, *reason, run.release, current(), run.commit, *run.failures)
 
 
-def refusal(error: OSError, run: Run) -> "Tuple[bytes, bytes]":
+def refusal(error: Exception, run: "Optional[Run]") -> "Tuple[bytes, ...]":
     """Why nothing was begun, and the line that mends it."""
-    if isinstance(error, FileNotFoundError) and run.kind != b"deploy":
+    if isinstance(error, Refused):
+        return error.args
+    if run and isinstance(error, FileNotFoundError) and run.kind != b"deploy":
         return b"nothing is deployed at " + run.place, b""
-    if isinstance(error, PermissionError):
+    if run and isinstance(error, PermissionError):
         import grp
-        import pwd
 
-        user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+        user, group = account(os.getuid(), 0, str(os.getuid())), str(os.getgid())
+        try:
+            group = grp.getgrgid(os.getgid()).gr_name
+        except KeyError:
+            pass
         cure = "sudo install -d -o %s -g %s %s" % (user, group, quoted(os.fsdecode(run.place)))
-        return b"%s: permission denied" % os.fsencode(error.filename or run.place), os.fsencode(cure)
-    return str(error).encode("utf-8", "surrogateescape"), b""
+        return text_of(error), os.fsencode(cure)
+    return text_of(error), b""
+
+
+def text_of(error: Exception) -> bytes:
+    if not isinstance(error, OSError):
+        return repr(error).encode("utf-8", "replace")
+    path, words = error.filename, (error.strerror or str(error)).encode("utf-8", "replace")
+    return (os.fsencode(path) + b": " if isinstance(path, (str, bytes)) else b"") + words
+
+
+def account(user: int, field: int, default: str) -> str:
+    """A field of /etc/passwd, where the user is known: a container's need not be."""
+    import pwd
+
+    try:
+        return str(pwd.getpwuid(user)[field])
+    except KeyError:
+        return default
 
 
 def quoted(path: str) -> str:
@@ -789,6 +918,9 @@ def quoted(path: str) -> str:
 
 
 def main() -> int:
+    if sys.version_info < (3, 8):
+        sys.stderr.write("python3 is older than 3.8: it is %d.%d.%d\n" % sys.version_info[:3])
+        return 4
     client = Client()
     client.unsent += b"\ndeployer session 1\n"  # whatever a login shell printed before this is noise
     while client.plan is None:
@@ -798,15 +930,15 @@ def main() -> int:
     os.umask(0o022)
     run = None
     try:
-        if sys.version_info < (3, 8):
-            raise RuntimeError("python3 is older than 3.8: " + sys.version.split()[0])
         run = Run(client.plan)
         client.silence = run.silence
-        converse(client, run)
-    except OSError as error:
-        client.say(b"D", b"refused", *(refusal(error, run) if run else (str(error).encode(), b"")))
-    except Exception as error:  # the client is to hear of it, whatever it is
-        client.say(b"D", b"refused", repr(error).encode(), b"")
+        last = converse(client, run)
+    except Exception as error:
+        if run and run.begun:  # a mistake of ours: the plan is on the disk, and the next session settles it
+            client.flush()
+            raise
+        last = (b"D", b"refused", *refusal(error, run))
+    client.say(*last)
     client.flush()
     return 0
 

@@ -10,6 +10,7 @@ What is made in shared/ stands in $RUN/shared before it is made: records of four
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from contextlib import suppress
 
@@ -26,8 +27,7 @@ def main() -> None:
     refuse(folders, files)
     for path in folders:
         provide(path)
-    for path in folders + files:
-        link(path)
+    link(folders + files)
     return None
 
 
@@ -41,24 +41,39 @@ def in_release(path: str) -> str:
 
 def refuse(folders: list[str], files: list[str]) -> None:
     """Everything that stands against the links, before one of them is made."""
-    inside = os.path.realpath(in_release("")) + "/"
-    for path in folders + files:
-        parent = os.path.realpath(os.path.dirname(in_release(path)))
-        if not (parent + "/").startswith(inside):
-            fail(f"{path}: its folder is a link in the repository that leads out of the release, to {parent}")
-        if os.path.exists(parent) and not os.path.isdir(parent):
-            fail(f"{path}: {os.path.dirname(path)} is a file in the repository")
+    for parent in sorted({os.path.dirname(path) for path in folders + files}):
+        refuse_parent(parent)
     for path in folders:
         place = in_shared(path)
         if os.path.lexists(place) and not os.path.isdir(place):
             fail(f"{os.path.abspath(place)} is no folder, or a link to one that does not exist")
-    missing = [path for path in files if not os.path.exists(in_shared(path))]
+    kinds = [(path, kind_of(in_shared(path))) for path in files]
+    missing = [path for path, kind in kinds if not kind]
     if missing:
         names = ", ".join(os.path.abspath(in_shared(path)) for path in missing)
         fail(f"missing in shared/: {names}", "\n".join(map(put_there, missing)))
-    for path in files:
-        if os.path.isdir(in_shared(path)):
+    for path, kind in kinds:
+        if stat.S_ISDIR(kind):
             fail(f"{os.path.abspath(in_shared(path))} is a folder; shared_files names it as a file")
+
+
+def refuse_parent(parent: str) -> None:
+    inside = os.path.realpath(in_release("")) + "/"
+    folder = os.path.realpath(in_release(parent))
+    if not (folder + "/").startswith(inside):
+        fail(f"{parent} is a link in the repository that leads out of the release, to {folder}")
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        fail(f"{parent} holds shared entries, but {os.path.relpath(folder, inside)} is a file in the repository")
+
+
+def kind_of(path: str) -> int:
+    """The kind of file, 0 if there is none."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except OSError:
+        return 0
 
 
 def put_there(path: str) -> str:
@@ -82,7 +97,7 @@ def provide(path: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    if os.path.isdir(folder):
+    if not folder or os.path.isdir(folder):
         return
     make_folder(os.path.dirname(folder))
     note([("folder", folder, "", "")])
@@ -126,11 +141,20 @@ def note(records: list[tuple[str, str, str, str]]) -> None:
         os.fsync(file.fileno())
 
 
-def link(path: str) -> None:
-    place = in_release(path)
-    folder = os.path.dirname(place)
-    os.makedirs(folder, exist_ok=True)
-    target = os.path.relpath(os.path.abspath(in_shared(path)), os.path.realpath(folder))
+def link(paths: list[str]) -> None:
+    names: dict[str, list[str]] = {}
+    for path in paths:
+        parent, name = os.path.split(path)
+        names.setdefault(parent, []).append(name)
+    for parent in names:
+        folder = in_release(parent)
+        os.makedirs(folder, exist_ok=True)
+        up = os.path.relpath(os.path.abspath(in_shared(parent)), os.path.realpath(folder))
+        for name in names[parent]:
+            link_one(os.path.join(folder, name), os.path.join(up, name))
+
+
+def link_one(place: str, target: str) -> None:
     try:
         os.symlink(target, place)
     except FileExistsError:

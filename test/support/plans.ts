@@ -1,10 +1,13 @@
 import type { Entry, Plan } from '../../src/plan.ts';
 import type { Script } from '../../src/shell.ts';
 import { sh } from '../../src/shell.ts';
-import type { ScriptedStep } from '../../src/step-names.ts';
 
 /** A plan of hand-written scripts, for tests of the session itself. Text is shell as it is. */
-export function planOf(place: string, entries: readonly Partial<EntryText>[], options: Partial<Plan> = {}): Plan {
+export function planOf(
+  place: string,
+  entries: readonly EntryText[],
+  options: Partial<Plan> = {},
+): Plan {
   return {
     kind: 'deploy',
     site: 'www.example.com',
@@ -19,13 +22,12 @@ export function planOf(place: string, entries: readonly Partial<EntryText>[], op
   };
 }
 
-export interface EntryText extends Omit<Entry, 'run' | 'undo' | 'name'> {
-  readonly name: ScriptedStep;
-  readonly run: string;
-  readonly undo: string;
+export interface EntryText extends Partial<Omit<Entry, 'run' | 'undo'>> {
+  readonly run?: string;
+  readonly undo?: string;
 }
 
-function entryOf({ run = ':', undo, ...rest }: Partial<EntryText>): Entry {
+function entryOf({ run = ':', undo, ...rest }: EntryText): Entry {
   return {
     name: 'code',
     title: 'a step',
@@ -41,7 +43,7 @@ function entryOf({ run = ':', undo, ...rest }: Partial<EntryText>): Entry {
 }
 
 /** Shell as it stands, which `sh` makes only of templates. */
-export const script = (text: string): Script => sh(Object.assign([text], { raw: [text] }) as unknown as TemplateStringsArray);
+const script = (text: string): Script => sh(Object.assign([text], { raw: [text] }));
 
 const PRELUDE = sh`
   answer() { printf '%s=%s\0' "$1" "$2" >&3; }

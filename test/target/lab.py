@@ -14,13 +14,15 @@ import tempfile
 import threading
 import time
 
-TOOLS = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", "src", "target"))
-if TOOLS not in sys.path:
-    sys.path.insert(0, TOOLS)
+sys.path.insert(0, os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", "src", "target")))
+import gunicorn
 import processes
+
+TOOLS = os.path.dirname(os.path.abspath(gunicorn.__file__))
 
 SYSTEM_PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")
 PATIENCE = 20
+WORKERS = 2
 
 APPLICATION = """
 import time
@@ -28,8 +30,7 @@ import mylib
 from app.version import VERSION
 
 def application(environ, start_response):
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(0.6)
+    time.sleep({"/slow": 0.6, "/slower": 4}.get(environ["PATH_INFO"], 0))
     body = (VERSION + " " + mylib.VERSION).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -67,6 +68,19 @@ def make_environment(path, lib, packages=("gunicorn", "packaging"), python=SYSTE
     script = "import sys\nfrom gunicorn.app.wsgiapp import run\nsys.exit(run())\n"
     write(f"{path}/bin/gunicorn", f"#!/bin/sh\n'''exec' \"{path}/bin/python\" \"$0\" \"$@\"\n' '''\n{script}")
     os.chmod(f"{path}/bin/gunicorn", 0o755)
+
+
+def another_python():
+    """The real path of a Python that is not the system's; None where there is but one."""
+    for name in ("python3", "python3.13", "python3.12", "python3.10"):
+        ask_it = [name, "-c", "import os, sys, venv; print(os.path.realpath(sys.executable))"]
+        if not shutil.which(name):
+            continue
+        said = subprocess.run(ask_it, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/")
+        path = said.stdout.decode().strip()
+        if said.returncode == 0 and path != os.path.realpath(SYSTEM_PYTHON):
+            return path
+    return None
 
 
 def write(path, text):
@@ -123,7 +137,7 @@ class Lab:
         command, folder, env = self.how(style)
         env.update(more.pop("env", {}))
         bind = () if any("bind" in each for each in options) else ("--bind", "127.0.0.1:0")
-        words = [*command, *bind, "--workers", "2", "--no-control-socket", *options, app]
+        words = [*command, *bind, "--workers", str(WORKERS), "--no-control-socket", *options, app]
         with open(self.log, "ab") as log:
             one = subprocess.Popen(words, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **more)
         self.started.append(one)
@@ -132,7 +146,8 @@ class Lab:
         return one
 
     def serving(self, pid):
-        return any(ask(address)[0] == 200 for address in processes.listens_at(pid))
+        workers = [each for each in processes.table().values() if each.parent == pid]
+        return len(workers) == WORKERS and all(gunicorn.booted(each) for each in workers)
 
     def how(self, style):
         """A: from a shell in current. B: as a manager does, in its real folder. C: -m. D: --chdir. E: the Python named
@@ -155,13 +170,13 @@ class Lab:
             ),
         }[style]
 
-    def run(self, program, *words, python=sys.executable, before="", **more):
+    def run(self, program, *words, python=sys.executable, flags=("-ES",), before="", **more):
         """Runs a program of the target as a step does."""
         with tempfile.TemporaryFile() as answers:
             shell = f'exec "$@" 3>&{answers.fileno()}'
             code = ["-c", before] if before else [f"{TOOLS}/{program}"]
             done = subprocess.run(
-                ["sh", "-c", shell, "sh", python, "-ES", *code, *words],
+                ["sh", "-c", shell, "sh", python, *flags, *code, *words],
                 cwd=self.deploy,
                 pass_fds=[answers.fileno()],
                 stdout=subprocess.PIPE,

@@ -76,7 +76,9 @@ class Check(SiteFolder):
     def test_the_command_for_another_machine_names_it(self):
         os.mkdir(self.path("shared"))
         said = self.found("--shared-file", ".env", "--target", "ssh deployer@web1:2222")
-        self.assertIn(f"""scp -P 2222 .env 'deployer@web1:{self.path("shared/.env")}'""".replace("it's", "it'\"'\"'s"), said)
+        self.assertIn(
+            f"""scp -P 2222 .env 'deployer@web1:{self.path("shared/.env")}'""".replace("it's", "it'\"'\"'s"), said
+        )
         self.assertIn("docker cp .env", self.found("--shared-file", ".env", "--target", "docker shop"))
 
     def test_a_shared_file_that_is_a_folder_and_a_shared_folder_that_is_a_file(self):
@@ -115,7 +117,10 @@ class Check(SiteFolder):
         self.write("current/media/x")
         self.write("current/logs/.gitkeep")
         os.symlink("../../shared/media", self.path("current/files"))
-        self.fine("--shared-dir", "media", "--shared-dir", "logs", "--shared-dir", "files")
+        self.write("elsewhere/data", base=self.base)
+        os.symlink(self.base, self.path("current/out"))
+        names = ("media", "logs", "files", "out/elsewhere")
+        self.fine(*(word for name in names for word in ("--shared-dir", name)))
 
     def test_current_that_is_a_folder_becomes_a_release_by_the_line_given(self):
         self.write("current/manage.py", "old site")

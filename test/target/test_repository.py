@@ -1,7 +1,6 @@
 import base64
 import http.server
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -27,9 +26,17 @@ class Repository(SiteFolder):
 
     def git(self, *words, cwd=None):
         env = {**os.environ, **self.env}
-        return subprocess.run(
-            ["git", *words], cwd=cwd or self.origin, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ).stdout.decode().strip()
+        return (
+            subprocess.run(
+                ["git", *words],
+                cwd=cwd or self.origin,
+                env=env,
+                check=True,
+                capture_output=True,
+            )
+            .stdout.decode()
+            .strip()
+        )
 
     def commit(self, message, files):
         for name, text in files.items():
@@ -95,7 +102,9 @@ class Find(Repository):
         self.assertIn("is no Git repository", self.problem(url="file:///nowhere"))
 
     def test_a_host_that_is_absent_or_refuses(self):
-        self.assertIn("cannot find a host named no-such-host.invalid", self.problem(url="http://no-such-host.invalid/x"))
+        self.assertIn(
+            "cannot find a host named no-such-host.invalid", self.problem(url="http://no-such-host.invalid/x")
+        )
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
@@ -121,6 +130,7 @@ class Find(Repository):
         self.assertFalse(os.path.exists(self.path("pwned")))
 
     def test_a_helper_that_runs_commands_is_refused_whatever_the_environment_says(self):
+        self.write(".gitconfig", '[protocol "ext"]\nallow = always\n', base=self.base)
         self.problem(url="ext::touch pwned", GIT_ALLOW_PROTOCOL="ext")
         self.assertFalse(os.path.exists(self.path("pwned")))
 
@@ -148,7 +158,12 @@ class Find(Repository):
             end = self.start("repository.py", "find", "--branch", "main", "--", f"ssh://git@127.0.0.1:{port}/x.git")
             connection = server.accept()[0]
         config = self.write("sshd_config", f'HostKey "{key}"\n')
-        sshd = subprocess.Popen([shutil.which("sshd"), "-i", "-e", "-f", config], stdin=connection, stdout=connection, stderr=subprocess.PIPE)
+        sshd = subprocess.Popen(
+            [shutil.which("sshd"), "-i", "-e", "-f", config],
+            stdin=connection,
+            stdout=connection,
+            stderr=subprocess.PIPE,
+        )
         connection.close()
         code, answers, log = end()
         sshd.communicate()
@@ -162,7 +177,10 @@ class Diagnosis(Repository):
     """What OpenSSH and the hosting sites say where a test cannot make them say it."""
 
     CASES = (
-        ("Host key for github.com has changed and you have requested strict checking.", "ssh-keygen -R '[github.com]:2222'"),
+        (
+            "Host key for github.com has changed and you have requested strict checking.",
+            "ssh-keygen -R '[github.com]:2222'",
+        ),
         ("git@github.com: Permission denied (publickey).\nfatal: Could not read from remote", "a deploy key"),
         ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", "there is no repository"),
         ("remote: Repository not found.\nfatal: repository 'https://x/' not found", "there is no repository"),
@@ -221,10 +239,24 @@ class Fetch(Repository):
 
     def test_a_branch_that_takes_the_place_of_a_folder_of_branches(self):
         self.git("branch", "a")
+        self.fetch_short(self.first)
+        self.commit("on a", {"x": "x"})
+        self.git("branch", "-f", "a")
         self.deploy("a")
         self.git("branch", "-D", "a")
+        second = self.commit("two", {"manage.py": "two"})
         self.git("branch", "a/b")
-        self.assertEqual(self.deploy("a/b"), self.first)
+        marker = self.write(".deployer/repo.git/marker")
+        self.assertEqual(self.deploy("a/b"), second)
+        third = self.commit("three", {"manage.py": "three"})
+        self.fetch_short(third)
+        self.assertTrue(os.path.exists(marker), "all of it was fetched again")
+
+    def fetch_short(self, commit):
+        """As for a commit that no ref shows: everything is fetched."""
+        self.write("commit", commit[:9] + "\n", base=self.run_folder)
+        self.write("ref", "\n", base=self.run_folder)
+        self.assertEqual(self.fetch(), commit)
 
     def test_locks_and_parts_that_a_killed_git_left(self):
         self.deploy()
@@ -232,7 +264,9 @@ class Fetch(Repository):
             self.write(".deployer/repo.git/" + name)
         self.write(".deployer/repo.git/objects/pack/tmp_pack_x", "half")
         second = self.commit("two", {"manage.py": "two"})
+        marker = self.write(".deployer/repo.git/marker")
         self.assertEqual(self.deploy(), second)
+        self.assertTrue(os.path.exists(marker), "all of it was fetched again")
         self.assertFalse(os.path.exists(self.path(".deployer/repo.git/objects/pack/tmp_pack_x")))
 
     def test_a_broken_mirror_is_made_anew(self):
@@ -253,7 +287,9 @@ class Fetch(Repository):
         def half_a_commit():
             shutil.rmtree(self.path(".deployer/repo.git"))
             self.deploy()
-            pack = next(name for name in os.listdir(self.path(".deployer/repo.git/objects/pack")) if name.endswith(".pack"))
+            pack = next(
+                name for name in os.listdir(self.path(".deployer/repo.git/objects/pack")) if name.endswith(".pack")
+            )
             objects = self.path(".deployer/repo.git/objects")
             with open(os.path.join(objects, "pack", pack), "rb") as file:
                 data = file.read()
@@ -276,7 +312,14 @@ class Fetch(Repository):
         self.find(self.commit("many", {f"file {number}": str(number) * 1000 for number in range(300)}))
         for delay in (0.02, 0.04, 0.06, 0.08, 0.1):
             process = subprocess.Popen(
-                [sys.executable, "-BES", os.path.join(self.tools_for_all(), "repository.py"), "fetch", "--", self.origin],
+                [
+                    sys.executable,
+                    "-BES",
+                    os.path.join(self.tools_for_all(), "repository.py"),
+                    "fetch",
+                    "--",
+                    self.origin,
+                ],
                 cwd=self.site,
                 env={**self.env, "RUN": self.run_folder, "TOOLS": ""},
                 start_new_session=True,
@@ -305,7 +348,10 @@ class Export(Repository):
         commit = self.commit("two", {".gitattributes": "kept.txt export-ignore\n", "kept.txt": "kept"})
         self.deploy()
         self.assertEqual(self.export(), [])
-        self.assertEqual(sorted(os.listdir(self.release())), [".gitattributes", "REVISION", "kept.txt", "link", "manage.py", "run.sh"])
+        self.assertEqual(
+            sorted(os.listdir(self.release())),
+            [".gitattributes", "REVISION", "kept.txt", "link", "manage.py", "run.sh"],
+        )
         self.assertEqual(self.read(f"releases/{RELEASE}/REVISION"), commit + "\n")
         self.assertEqual(os.readlink(self.release("link")), "manage.py")
         self.assertEqual(os.stat(self.release("run.sh")).st_mode & 0o777, 0o755)
@@ -355,13 +401,14 @@ class Export(Repository):
         self.assertIn("media/a photo.jpg", warnings[1])
 
     def test_a_damaged_mirror_is_made_anew_by_the_next_deploy(self):
+        self.commit("big", {"big": base64.b64encode(os.urandom(100_000)).decode()})
         self.deploy()
         packs = self.path(".deployer/repo.git/objects/pack")
-        name = next(name for name in os.listdir(packs) if name.endswith(".pack"))
-        os.chmod(os.path.join(packs, name), 0o644)
-        with open(os.path.join(packs, name), "r+b") as file:
-            file.seek(12)
-            file.write(b"\xff" * (os.path.getsize(file.name) - 32))
+        pack = os.path.join(packs, next(name for name in os.listdir(packs) if name.endswith(".pack")))
+        os.chmod(pack, 0o644)
+        with open(pack, "r+b") as file:
+            file.seek(os.path.getsize(pack) // 2)
+            file.write(b"\xff" * 1000)
         said = self.bad("repository.py", "export")
         self.assertIn("deploy again", said)
         shutil.rmtree(self.release())
@@ -403,7 +450,9 @@ class Backend(http.server.BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
-        out = subprocess.run(["git", "http-backend"], input=body, env=env, stdout=subprocess.PIPE).stdout
+        out = subprocess.run(
+            ["git", "http-backend"], input=body, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ).stdout
         head, _, rest = out.partition(b"\r\n\r\n")
         lines = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(lines.pop("Status", "200").split()[0]))
@@ -497,7 +546,8 @@ class Credentials(Repository):
 
     def test_no_helper_of_the_user_hears_of_the_password(self):
         spy = os.path.join(self.base, "spy")
-        config = f'[credential "http://127.0.0.1:{self.server.server_port}"]\n\thelper = "!cat >>\'{spy.replace(chr(39), chr(39) + chr(92) * 2 + chr(39) * 2)}\' #"\n'
+        section = f'[credential "http://127.0.0.1:{self.server.server_port}"]'
+        config = section + '\nhelper = "!cat >>\\"$HOME/spy\\" #"\n'
         self.write(".gitconfig", config, base=self.base)
         self.find(url=self.url, DEPLOYER_GIT_USER="deploy", DEPLOYER_GIT_PASSWORD=TOKEN)
         self.assertFalse(os.path.exists(spy))

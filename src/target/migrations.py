@@ -1,0 +1,388 @@
+"""Applies migrations, and takes back what a failed deploy applied where that loses nothing.
+
+It is executed by `manage.py shell` in the folder of manage.py, and imports nothing of ours: a project may have a module
+of any name. Answers go to file descriptor 3 as in common.py. $DEPLOYER_OPERATION is one of
+
+apply     remembers what is applied in $DEPLOYER_RUN_DIR/applied-before, then runs `migrate`
+reverse   brings the database back to that, by the code of the release that applied it; otherwise fails with
+          `not-undone` and names what stays. With DEPLOYER_SWITCHED=1 everything stays
+unknown   warns of applied migrations that the code of this release does not know
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from typing import Any, NamedTuple, NoReturn, Set, Tuple
+
+LOCK_TIMEOUT = "10s"  # of PostgreSQL: a migration that waits for a lock makes all others wait behind it
+BEFORE = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "applied-before")
+ATTEMPT = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "migration-attempt")
+
+Key = Tuple[str, str]
+Keys = Set[Key]
+
+
+class Undo(NamedTuple):
+    """What is to be taken back in one database, and what stands against it."""
+
+    alias: str
+    applied: Keys
+    targets: list[tuple[str, str | None]]
+    plan: list[tuple[Any, bool]]
+    obstacles: dict[str, str]
+
+
+def main() -> None:
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    prepare_connections()
+    {"apply": apply, "reverse": reverse, "unknown": unknown}[os.environ["DEPLOYER_OPERATION"]]()
+
+
+def answer(key: str, value: str) -> None:
+    record = f"{key}={value}\0".encode("utf-8", "surrogateescape")
+    try:
+        while record:
+            record = record[os.write(3, record) :]
+    except OSError:
+        pass
+
+
+def fail(message: str, hint: str = "", code: str = "failed") -> NoReturn:
+    answer("error", code)
+    answer("message", message)
+    if hint:
+        answer("hint", hint)
+    sys.stdout.flush()
+    sys.exit(1)
+
+
+def in_words(error: BaseException) -> str:
+    first = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {first}"
+
+
+def prepare_connections() -> None:
+    from django.db import connections
+    from django.db.backends.signals import connection_created
+
+    connections.close_all()
+    connection_created.connect(limit_lock_waits, weak=False)
+
+
+def limit_lock_waits(connection: Any, **_more: Any) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = %s", [LOCK_TIMEOUT])
+
+
+def real_aliases() -> list[str]:
+    """The databases, without those that mirror another one."""
+    from django.db import connections
+
+    def is_real(settings: Any) -> bool:
+        return settings["ENGINE"] != "django.db.backends.dummy" and not settings["TEST"].get("MIRROR")
+
+    return [alias for alias in connections if is_real(connections[alias].settings_dict)]
+
+
+def sqlite_file(alias: str) -> str:
+    """The file of a SQLite database, links resolved; "" for what has none."""
+    from django.db import connections
+
+    connection = connections[alias]
+    name = str(connection.settings_dict["NAME"] or "")
+    if connection.vendor != "sqlite" or name in ("", ":memory:") or name.startswith("file:"):
+        return ""
+    return os.path.realpath(name)
+
+
+def applied_in(alias: str) -> Keys:
+    from django.db import connections
+    from django.db.migrations.recorder import MigrationRecorder
+
+    return set(MigrationRecorder(connections[alias]).applied_migrations())
+
+
+def apply() -> None:
+    from django.core.management import call_command
+
+    if "default" not in real_aliases():
+        return answer("skip", "the settings name no DATABASES")
+    remember_state()
+    remember_attempts()
+    try:
+        call_command("migrate", interactive=False)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        fail(f"migrate failed: {in_words(error)}")
+
+
+def remember_state() -> None:
+    made, applied = {}, {}
+    for alias in real_aliases():
+        path = sqlite_file(alias)
+        if alias == "default" and path and os.path.isdir(os.path.dirname(path)) and not os.path.exists(path):
+            with open(path, "x") as file:
+                made[alias] = [path, os.fstat(file.fileno()).st_ino]
+        if path and not os.path.exists(path):
+            continue
+        try:
+            applied[alias] = sorted(applied_in(alias))
+        except Exception as error:
+            if alias == "default":
+                traceback.print_exc()
+                fail(f"the database {alias} does not answer: {in_words(error)}")
+            print(f"the database {alias} does not answer, and is left alone: {in_words(error)}")
+    write(BEFORE, json.dumps({"made": made, "applied": applied}))
+
+
+def write(path: str, text: str) -> None:
+    with open(path + ".part", "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".part", path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def remember_attempts() -> None:
+    """A migration that no transaction holds may stop half-way without being recorded as applied: the last is noted."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    apply_migration = MigrationExecutor.apply_migration
+
+    def noted(self: Any, state: Any, migration: Any, *words: Any, **more: Any) -> Any:
+        if not (migration.atomic and self.connection.features.can_rollback_ddl):
+            write(ATTEMPT, json.dumps([self.connection.alias, migration.app_label, migration.name]))
+        return apply_migration(self, state, migration, *words, **more)
+
+    MigrationExecutor.apply_migration = noted
+
+
+def reverse() -> None:
+    try:
+        with open(BEFORE) as file:
+            record = json.load(file)
+    except FileNotFoundError:
+        return
+    switched = os.environ.get("DEPLOYER_SWITCHED") == "1"
+    if not switched:
+        remove_made(record["made"])
+    before = {
+        alias: {(app, name) for app, name in keys}
+        for alias, keys in record["applied"].items()
+        if os.path.exists(sqlite_file(alias) or "/")
+    }
+    applied = applied_since(before)
+    half = half_applied(before)
+    if not applied and not half:
+        return print("no migration is to be reversed")
+    if half:
+        stay(applied, before, {half: "it stopped half-way, and no transaction held it: some of it may be there"})
+    if switched:
+        stay(applied, before, {}, "the new release was live already, and data may be in them")
+    undos = [undo_in(alias, keys, before[alias]) for alias, keys in applied.items()]
+    obstacles = {name: reason for undo in undos for name, reason in undo.obstacles.items()}
+    if obstacles:
+        stay(applied, before, obstacles)
+    take_back(undos, before)
+    return None
+
+
+def remove_made(made: dict[str, Any]) -> None:
+    """A database file that this deploy made held nothing before it."""
+    from django.db import connections
+
+    for alias, (path, inode) in made.items():
+        connections[alias].close()
+        if os.path.exists(path) and os.stat(path).st_ino == inode:
+            for name in (path, f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+                if os.path.exists(name):
+                    os.unlink(name)
+            print(f"removed {path}, which this deploy had made")
+
+
+def applied_since(before: dict[str, Keys]) -> dict[str, Keys]:
+    try:
+        since = {alias: applied_in(alias) - keys for alias, keys in before.items()}
+    except Exception as error:
+        traceback.print_exc()
+        fail(
+            f"the database does not answer, so migrations of this deploy may have stayed: {in_words(error)}",
+            "once it answers: python manage.py showmigrations",
+            "not-undone",
+        )
+    return {alias: keys for alias, keys in since.items() if keys}
+
+
+def half_applied(before: dict[str, Keys]) -> str:
+    """The migration that was under way outside of a transaction when all ended; "" if there is none."""
+    try:
+        with open(ATTEMPT) as file:
+            alias, app, name = json.load(file)
+    except FileNotFoundError:
+        return ""
+    return f"{app}.{name}" if alias in before and (app, name) not in applied_in(alias) else ""
+
+
+def undo_in(alias: str, applied: Keys, before: Keys) -> Undo:
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connections[alias])
+    targets = targets_of(executor.loader, applied, before)
+    unknown = applied - set(executor.loader.disk_migrations)
+    if unknown:
+        return Undo(alias, applied, targets, [], {name_of(key): "this code does not have it" for key in unknown})
+    plan = executor.migration_plan(targets)
+    obstacles: dict[str, str] = {}
+    planned: Keys = set()
+    for migration, backwards in plan:
+        keys = {(migration.app_label, migration.name), *map(tuple, migration.replaces)}
+        planned |= keys
+        reason = reason_to_keep(executor.loader, migration) if backwards else "it would have to be applied first"
+        if reason:
+            obstacles[name_of((migration.app_label, migration.name))] = reason
+    for key in planned ^ applied:
+        obstacles.setdefault(name_of(key), "reversing would take back more, or less, than this deploy applied")
+    return Undo(alias, applied, targets, plan, obstacles)
+
+
+def name_of(key: Key) -> str:
+    return ".".join(key)
+
+
+def targets_of(loader: Any, applied: Keys, before: Keys) -> list[tuple[str, str | None]]:
+    """For each app what was its last migration before, as `migrate APP NAME` would name it; None: it had none."""
+    targets: list[tuple[str, str | None]] = []
+    for app in sorted({app for app, _name in applied}):
+        earlier = [key for key in before if key[0] == app and key in loader.graph.nodes]
+        last = [
+            key for key in earlier if not any(child.key in earlier for child in loader.graph.node_map[key].children)
+        ]
+        targets += sorted(last) or [(app, None)]
+    return targets
+
+
+def reason_to_keep(loader: Any, migration: Any) -> str:
+    """Why reversing it could lose what was there before; "" if all that it did was to add."""
+    state = None
+    for operation in migration.operations:
+        if not operation.reversible:
+            return f"{operation.describe()}: cannot be reversed"
+        if type(operation).__name__ == "AlterField" and state is None:
+            state = loader.project_state((migration.app_label, migration.name), at_end=False)
+            for earlier in migration.operations[: migration.operations.index(operation)]:
+                earlier.state_forwards(migration.app_label, state)
+        if not only_adds(operation, migration.app_label, state):
+            return f"{operation.describe()}: not a pure addition"
+        if state is not None:
+            operation.state_forwards(migration.app_label, state)
+    return ""
+
+
+def only_adds(operation: Any, app: str, state: Any) -> bool:
+    from django.db.migrations import operations as known
+
+    if not type(operation).__module__.startswith("django."):
+        return False
+    if isinstance(operation, known.AlterField):
+        old = state.models[app, operation.model_name_lower].fields[operation.name]
+        return only_widens(old, operation.field)
+    additions = (known.CreateModel, known.AddField, known.AddIndex, known.AddConstraint)
+    without_effect = (known.AlterModelOptions, known.AlterModelManagers)
+    return isinstance(operation, additions + without_effect)
+
+
+def only_widens(old: Any, new: Any) -> bool:
+    """Whether all values that the old column could hold stay as they are when the field changes, there and back."""
+    _, old_path, old_words, old_options = old.deconstruct()
+    _, new_path, new_words, new_options = new.deconstruct()
+    if (old_path, old_words) != (new_path, new_words):
+        return False
+    without_column = {*getattr(new, "non_db_attrs", ()), "default"} - {"db_column", "on_delete"}
+    for name in {*old_options, *new_options} - without_column:
+        before, after = old_options.get(name), new_options.get(name)
+        wider = (
+            before == after
+            or (name == "null" and after is True)
+            or (name in ("unique", "db_index") and after is True)
+            or (name == "max_length" and before is not None and (after is None or before < after))
+        )
+        if not wider:
+            return False
+    return True
+
+
+def take_back(undos: list[Undo], before: dict[str, Keys]) -> None:
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    obstacles: dict[str, str] = {}
+    for undo in undos:
+        for migration, _backwards in undo.plan:
+            print(f"to reverse: {name_of((migration.app_label, migration.name))} ({undo.alias})")
+        try:
+            executor = MigrationExecutor(connections[undo.alias])
+            executor.migrate(undo.targets, plan=executor.migration_plan(undo.targets))
+        except Exception as error:
+            traceback.print_exc()
+            obstacles[f"reversing in {undo.alias}"] = in_words(error)
+    remaining = applied_since(before)
+    gone = {alias: keys - applied_in(alias) for alias, keys in before.items()}
+    if obstacles or remaining or any(gone.values()):
+        lost = sorted(name_of(key) for keys in gone.values() for key in keys)
+        stay(remaining, before, obstacles, f"reversed too far: {', '.join(lost)}" if lost else "")
+    print("the database is as it was before")
+
+
+def stay(applied: dict[str, Keys], before: dict[str, Keys], reasons: dict[str, str], why: str = "") -> NoReturn:
+    from django.db.migrations.loader import MigrationLoader
+
+    names = sorted({name_of(key) for keys in applied.values() for key in keys} | set(reasons))
+    listed = ", ".join(f"{name} ({reasons[name]})" if name in reasons else name for name in names)
+    loader = MigrationLoader(None, ignore_no_initial=True)
+    commands = [
+        f"python manage.py migrate {app} {name or 'zero'}" + (f" --database {alias}" if alias != "default" else "")
+        for alias, keys in applied.items()
+        for app, name in targets_of(loader, keys, before[alias])
+    ]
+    hint = "the next deploy goes on from here"
+    if commands:
+        hint += f"; to reverse by hand, with the code of {commit()} and the site's environment: {' && '.join(commands)}"
+    fail(f"migrations stay in the database: {listed}{f'; {why}' if why else ''}", hint, "not-undone")
+
+
+def commit() -> str:
+    release = os.path.join(os.environ["DEPLOYER_DEPLOY_PATH"], "releases", os.environ["DEPLOYER_RELEASE"])
+    try:
+        with open(os.path.join(release, "REVISION")) as file:
+            return f"commit {file.read().strip()[:12]}"
+    except OSError:
+        return "this deploy"
+
+
+def unknown() -> None:
+    from django.db.migrations.loader import MigrationLoader
+
+    migrations = MigrationLoader(None, ignore_no_initial=True).disk_migrations
+    known = {*migrations, *(tuple(key) for migration in migrations.values() for key in migration.replaces)}
+    for alias in real_aliases():
+        if not os.path.exists(sqlite_file(alias) or "/"):
+            continue
+        try:
+            names = sorted(name_of(key) for key in applied_in(alias) - known)
+        except Exception as error:
+            answer("warning", f"the database {alias} does not say what is applied: {in_words(error)}")
+            continue
+        if names:
+            place = "" if alias == "default" else f" {alias}"
+            answer("warning", f"the database{place} has migrations that this release does not know: {', '.join(names)}")
+
+
+main()

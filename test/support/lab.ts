@@ -1,0 +1,183 @@
+import { access, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { execa } from 'execa';
+import { stringify } from 'yaml';
+import { createProject, type Project } from './django-project.ts';
+import { type Address, get } from './request-loop.ts';
+import { tmpFolder } from './tmp.ts';
+
+const BIN = new URL('../../bin/deployer.js', import.meta.url).pathname;
+
+/** A little world: a real Django project in Git, a sites.yml, a target folder on this machine. All of it goes at the end. */
+export interface Lab extends AsyncDisposable {
+  readonly root: string;
+  /** The deploy_path. */
+  readonly site: string;
+  readonly project: Project;
+  /** Rewrites sites.yml with other settings for the one site. */
+  configure(changes: Record<string, unknown>): Promise<void>;
+  /** Runs the built command line; never rejects. */
+  deployer(...args: readonly string[]): Promise<Ran>;
+  /** The same, to be signalled while it runs. */
+  start(...args: readonly string[]): ReturnType<typeof startCommand>;
+  /** Starts Gunicorn as the README says; stopped at the end. */
+  serve(options?: { readonly workers?: number; readonly socket?: boolean }): Promise<Served>;
+  /** The id that `current` points to, '' without one. */
+  live(): Promise<string>;
+  releases(): Promise<readonly string[]>;
+  /** Every table and column of the SQLite database, as text. */
+  schema(): Promise<string>;
+}
+
+export interface Ran {
+  readonly exitCode: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Served {
+  readonly address: Address;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+export const SITE = 'www.example.com';
+
+export async function lab(changes: Record<string, unknown> = {}): Promise<Lab> {
+  const tmp = await tmpFolder();
+  const stops: (() => Promise<void>)[] = [];
+  const root = tmp.path;
+  const site = `${root}/srv/${SITE}`;
+  const project = await createProject(`${root}/project`);
+  const environment = {
+    PATH: process.env.PATH ?? '',
+    HOME: process.env.HOME ?? root,
+    LANG: 'C.UTF-8',
+    USER: 'tester',
+  };
+  const start = (...args: readonly string[]) => startCommand(root, environment, args);
+  const made: Lab = {
+    root,
+    site,
+    project,
+    configure: async (settings) => {
+      const all = {
+        repository: project.repository,
+        branch: 'main',
+        deploy_path: site,
+        backup_path: `${root}/backups`,
+        python: '/usr/bin/python3',
+        shared_dirs: ['data', 'media'],
+        ...changes,
+        ...settings,
+      };
+      await writeFile(`${root}/sites.yml`, stringify({ [SITE]: all }));
+    },
+    start,
+    deployer: async (...args) => {
+      const { exitCode, stdout, stderr } = await start(...args);
+      return { exitCode, stdout: String(stdout), stderr: String(stderr) };
+    },
+    serve: async (options = {}) => {
+      const served = await serve(root, site, options);
+      stops.push(served.stop);
+      return served;
+    },
+    live: async () => (await readlink(`${site}/current`).catch(() => '')).replace('releases/', ''),
+    releases: async () => (await readdir(`${site}/releases`)).sort(),
+    schema: async () => {
+      const dump =
+        "import sqlite3,sys; print('\\n'.join(sorted(r[0] or '' for r in sqlite3.connect(sys.argv[1]).execute('select sql from sqlite_master'))))";
+      return (await execa('/usr/bin/python3', ['-c', dump, `${site}/shared/data/db.sqlite3`]))
+        .stdout;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const stop of stops) await stop();
+      await tmp[Symbol.asyncDispose]();
+    },
+  };
+  await made.configure({});
+  return made;
+}
+
+const startCommand = (cwd: string, env: Record<string, string>, args: readonly string[]) =>
+  execa(process.execPath, [BIN, ...args], { cwd, env, extendEnv: false, reject: false, stdin: 'ignore' });
+
+async function serve(
+  root: string,
+  site: string,
+  { workers = 2, socket = false }: { readonly workers?: number; readonly socket?: boolean },
+): Promise<Served> {
+  const port = await freePort();
+  const address: Address = socket ? { socketPath: `${root}/g.sock` } : { port };
+  const bind = socket ? `unix:${root}/g.sock` : `127.0.0.1:${port}`;
+  const current = `${site}/current`;
+  const words = [
+    '--chdir',
+    current,
+    '--bind',
+    bind,
+    '--workers',
+    String(workers),
+    '--no-control-socket',
+    '--pid',
+    `${root}/g.pid`,
+    'example.wsgi',
+  ];
+  const server = execa(`${current}/.venv/bin/python`, [`${current}/.venv/bin/gunicorn`, ...words], {
+    cwd: root,
+    env: { PATH: '/usr/bin:/bin', HOME: root },
+    extendEnv: false,
+    reject: false,
+    stdio: ['ignore', 'ignore', { file: `${root}/gunicorn.log`, append: true }],
+  });
+  await answering(
+    address,
+    () => server.exitCode !== null && server.exitCode !== undefined,
+    `${root}/gunicorn.log`,
+  );
+  const stop = async () => {
+    const pid = Number(await readFile(`${root}/g.pid`, 'utf8').catch(() => '0')) || server.pid;
+    if (pid && isAlive(pid)) process.kill(pid, 'SIGTERM');
+    await server;
+    while (pid && isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  return { address, pid: server.pid as number, stop };
+}
+
+async function answering(address: Address, dead: () => boolean, log: string): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (dead()) break;
+    const answered = await get(address, '/version')
+      .then(() => true)
+      .catch(() => false);
+    if (answered) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`Gunicorn does not answer:\n${await readFile(log, 'utf8').catch(() => '')}`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A TCP port that nothing listens on now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+export const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
