@@ -142,7 +142,7 @@ async function planFrames(plan: Plan, options: SessionOptions): Promise<Buffer> 
       options.command,
       options.force ? 'force' : '',
     ],
-    ...[times.silence, times.grace, times.patience].map(String),
+    ...[times.silence, times.grace, times.patience, times.beat].map(String),
     plan.prelude.text,
     ...[String(plan.secrets.length), ...plan.secrets],
     ...[String(tools.length), ...tools.flat()],

@@ -196,6 +196,8 @@ const liveLine = (live: string): string =>
 
 function adviceAfter(plan: Plan, { why, failure, release }: Undone): string {
   if (why !== 'failed') return `to do: run deployer ${plan.kind} ${plan.site} again when you like`;
+  if (failure?.error === 'nothing-to-roll-back')
+    return `to do: deploy another commit: deployer deploy ${plan.site}`;
   if (failure !== undefined && failure.problems.length > 0)
     return `to do: mend what is listed, then run deployer ${plan.kind} ${plan.site} again`;
   return logLine(plan, release);

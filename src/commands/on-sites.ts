@@ -19,8 +19,8 @@ export interface SiteCommand {
   readonly plan: (site: Site) => Plan;
   readonly force?: boolean;
   readonly dryRun?: boolean;
-  /** For `_all`: a verdict that is no failure there (a site with nothing to go back to). */
-  readonly skipped?: (verdict: Verdict) => boolean;
+  /** For `_all`: why a verdict is no failure there (a site with nothing to go back to). */
+  readonly skipped?: (verdict: Verdict) => string | undefined;
 }
 
 /** Runs a command on the named site. Resolves to the exit code. */
@@ -54,9 +54,10 @@ export async function onAllSites(
     throw new DeployError('usage', 'nothing was done', { hint: 'answer y, or give --yes' });
   }
   const show = await presentation(context, true);
-  const verdicts = (await run(context, sites, command, show, options)).map((each) =>
-    command.skipped?.(each) ? { ...each, exit: 0, summary: `skipped: ${each.summary}` } : each,
-  );
+  const verdicts = (await run(context, sites, command, show, options)).map((each) => {
+    const reason = command.skipped?.(each);
+    return reason === undefined ? each : { ...each, exit: 0, summary: `skipped: ${reason}` };
+  });
   const exit = commonExit(verdicts);
   show.summary(verdicts, exit);
   return exit;

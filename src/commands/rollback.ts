@@ -26,5 +26,6 @@ const command = ({ to, dryRun }: RollbackOptions): SiteCommand => ({
     `${site.name}: rollback ${to === undefined ? 'to the previous good release' : `to ${to}`} in ${site.deployPath}`,
   plan: (site) => plan(rollback({ to }), site),
   dryRun,
-  skipped: ({ reason }) => reason === 'nothing-to-roll-back',
+  skipped: ({ reason }) =>
+    reason === 'nothing-to-roll-back' ? 'nothing to go back to' : undefined,
 });

@@ -180,9 +180,13 @@ function lineToAdd(key: Key, name: string, values: ReadonlyMap<string, unknown>)
   const lines = writtenOut(
     name,
     'git@github.com:OWNER/PROJECT.git',
-    typeof deployPath === 'string' ? deployPath : undefined,
+    typeof deployPath === 'string' && deployPath.startsWith('/') ? deployPath : undefined,
   );
-  return `${key}: ${lines[key as keyof typeof lines]}`;
+  const hint =
+    key === 'repository' && !name.includes('.')
+      ? ` (or, if ${name} is no site but holds anchors, name it x-${name})`
+      : '';
+  return `${key}: ${lines[key as keyof typeof lines]}${hint}`;
 }
 
 const isPrefix = (prefix: readonly string[], path: readonly string[]): boolean =>

@@ -53,7 +53,7 @@ const HOOK_NAMES = SCRIPTED_STEPS.flatMap((step): HookName[] => [
 const COMMANDS = ['backup', 'dependencies', 'static'] as const;
 
 const path = (check: typeof innerPath) => text(check).transform(normalised);
-const paths = () => z.array(path(innerPath)).default([]);
+const paths = () => z.array(path(innerPath)).prefault([]);
 const count = () => z.int().min(1).max(100_000).default(5);
 
 const address = z.string().transform((given, context): Address => {

@@ -129,7 +129,10 @@ def check(asked: Arguments) -> None:
         remember(found, asked.state)
     if not found:
         answer("note", f"no Gunicorn serves {DEPLOY}/current: nothing will be reloaded")
-    problems = 0
+    overlooked = served_by_another(found, asked)
+    if overlooked:
+        answer("problem", overlooked)
+    problems = 1 if overlooked else 0
     for master in found:
         way, reason = way_to(master, live(), asked)
         if not way:
@@ -168,6 +171,9 @@ def reload(asked: Arguments) -> None:
     deadline = time.monotonic() + float(asked.timeout)
     found = masters(asked)
     refuse_dead(found, asked)
+    overlooked = served_by_another(found, asked)
+    if overlooked:
+        fail(overlooked)
     if not found:
         answer("unserved", start_command(asked))
         return
@@ -219,6 +225,17 @@ def masters(asked: Arguments) -> List[Master]:
         named = named_by(asked.at)
         serving = [pid for pid in serving if pid in named]
     return [Master(known[pid], command(gunicorns[pid]), processes.environment(pid)) for pid in serving]
+
+
+def served_by_another(found: List[Master], asked: Arguments) -> str:
+    """What is wrong when the pid file or socket names nobody, yet somebody serves the site: it would go on as it is."""
+    others = masters(asked._replace(at="")) if asked.at and not found else []
+    if not others:
+        return ""
+    return (
+        f"{asked.at} names no Gunicorn that runs, but Gunicorn {others[0].pid} serves {DEPLOY}: start it with "
+        f"`--pid {asked.at}` (or bind it to that socket), or use `restart: auto`"
+    )
 
 
 def is_gunicorn(words: Tuple[str, ...]) -> bool:

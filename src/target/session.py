@@ -96,7 +96,7 @@ class Client:
         self.plan: "Optional[bytes]" = None
         self.variables: "Dict[bytes, bytes]" = {}
         self.secrets: "List[bytes]" = []
-        self.gone, self.cancelled, self.silence = b"", b"", 30.0
+        self.gone, self.cancelled, self.silence, self.beat = b"", b"", 30.0, 5.0
         self.left: "Callable[[bytes], None]" = lambda why: None
         self.heard = self.spoke = now()
         self.wake, wake = os.pipe()
@@ -177,7 +177,7 @@ class Client:
             listen(pipes)
         if now() - self.heard > self.silence:
             self.leave(b"silent")
-        if now() - self.spoke > 5:
+        if now() - self.spoke > self.beat:
             self.say(b"B")
 
     def flush(self) -> None:
@@ -291,7 +291,7 @@ class Run:
             raise ValueError("the plan of another version of deployer")
         self.place, self.kind = next(words), next(words)
         self.site, self.by, self.command, self.force = (next(words).replace(b"\n", b" ") for _ in range(4))
-        self.silence, self.grace, self.patience = (float(next(words)) for _ in range(3))
+        self.silence, self.grace, self.patience, self.beat = (float(next(words)) for _ in range(4))
         self.head = next(words)
         self.mask = Mask([next(words) for _ in range(int(next(words)))])
         self.tools = [(next(words), next(words)) for _ in range(int(next(words)))]
@@ -931,7 +931,7 @@ def main() -> int:
     run = None
     try:
         run = Run(client.plan)
-        client.silence = run.silence
+        client.silence, client.beat = run.silence, run.beat
         last = converse(client, run)
     except Exception as error:
         if run and run.begun:  # a mistake of ours: the plan is on the disk, and the next session settles it

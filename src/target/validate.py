@@ -142,9 +142,7 @@ def ask_migrations() -> None:
     except Exception as error:
         return problem(f"the migrations cannot be planned: {in_words(error)}", error)
     for app, names in conflicts.items():
-        problem(
-            f"the migrations of {app} have several ends: {', '.join(names)}\npython manage.py makemigrations --merge"
-        )
+        problem(f"{app} has several last migrations: {', '.join(names)}\npython manage.py makemigrations --merge")
     for line in lines_of(plan):
         print(line)
     answer("note", f"{len(plan) or 'no'} migration{'s' * (len(plan) != 1)} to apply")

@@ -137,8 +137,8 @@ export interface SpawningOptions {
   readonly slow?: number;
   /** Hears of the process. */
   readonly started?: (child: ChildProcess) => void;
-  /** What is sent of what the client would send. */
-  readonly sent?: (data: Uint8Array) => Uint8Array;
+  /** Of the first thing that the client sends the last byte is missing; then the connection is cut. */
+  readonly cutShort?: boolean;
 }
 
 /** This machine, with a hand on the process. */
@@ -165,7 +165,10 @@ export function spawning(options: SpawningOptions = {}): Runner {
         );
       });
       return {
-        write: (data) => void child.stdin.write(options.sent ? options.sent(data) : data),
+        write: (data) => {
+          if (options.cutShort) child.stdin.end(data.subarray(0, -1));
+          else child.stdin.write(data);
+        },
         onOutput: (hear) =>
           child.stdout.on('data', (data: Buffer) => {
             hear(data);

@@ -11,7 +11,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from site_folder import RELEASE, TOOLS, SiteFolder
+from site_folder import RELEASE, TOOLS, SiteFolder  # noqa: E402
 
 NEXT = "20261122_213015_124"
 OTHER_PYTHONS = [*glob.glob("/root/.pyenv/versions/3.8.*/bin/python3"), "/usr/bin/python3"]
@@ -20,7 +20,7 @@ OTHER_PYTHONS = [*glob.glob("/root/.pyenv/versions/3.8.*/bin/python3"), "/usr/bi
 def setUpModule():
     global WHEELS
     command = [sys.executable, os.path.join(HERE, "../support/wheelhouse.py")]
-    WHEELS = subprocess.run(command, check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
+    WHEELS = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 class Environment(SiteFolder):
@@ -52,7 +52,7 @@ class Environment(SiteFolder):
 
     def python(self, code, release=RELEASE):
         command = [self.path("releases", release, ".venv/bin/python"), "-c", code]
-        return subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout.strip()
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
     def environments(self):
         folder = self.path(".deployer/environments")
@@ -77,7 +77,7 @@ class Build(Environment):
         link = self.path("releases", RELEASE, ".venv")
         self.assertRegex(os.readlink(link), r"^\.\./\.\./\.deployer/environments/[0-9a-f]{12}$")
         self.assertEqual(self.python("import tinylib; print(tinylib.VERSION)"), "1")
-        pip = subprocess.run([f"{link}/bin/pip", "list"], stdout=subprocess.PIPE, universal_newlines=True, check=True)
+        pip = subprocess.run([f"{link}/bin/pip", "list"], stdout=subprocess.PIPE, text=True, check=True)
         self.assertRegex(pip.stdout, r"(?m)^tinylib +1$")
         self.assertRegex(pip.stdout, r"(?m)^pip ")
         if sys.version_info < (3, 12):
@@ -215,7 +215,7 @@ class Key(Environment):
             cwd=self.site,
             env={**self.env, "PYTHONPATH": TOOLS, "RELEASE": release, **env},
             stdout=subprocess.PIPE,
-            universal_newlines=True,
+            text=True,
             check=True,
         ).stdout
 
@@ -242,7 +242,7 @@ class Key(Environment):
 
     def test_the_release_a_password_and_cosmetic_settings_do_not_count(self):
         self.require("--extra-index-url https://me:one@127.0.0.1/simple", "tinylib==1")
-        first = self.key(PIP_INDEX_URL="https://${USER}:one@127.0.0.1:1/")
+        first = self.key(PIP_INDEX_URL="https://me:one@127.0.0.1:1/")
         self.require("--extra-index-url https://me:two@127.0.0.1/simple", "tinylib==1", release=NEXT)
         self.assertEqual(self.key(release=NEXT, PIP_INDEX_URL="https://me:two@127.0.0.1:1/", PIP_QUIET="1"), first)
 

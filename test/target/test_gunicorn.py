@@ -347,6 +347,9 @@ class Found(OneSite):
             done = self.lab.gunicorn("reload", "--release", self.r1, "--at", path)
             self.assertEqual((done.code, done["served"]), (0, ""), done)
             self.assertIn("gunicorn", done["unserved"])
+        one = self.lab.start("E")
+        for verb in (["check"], ["reload", "--release", self.r1]):
+            self.assert_refused(self.lab.gunicorn(*verb, "--at", path), f"Gunicorn {one.pid} serves", pid=one.pid)
 
     def test_the_dead_are_remembered(self):
         one = self.lab.start("E")
