@@ -23,6 +23,9 @@ export const backupFile = (site: Site): Script =>
 export const backupPart = (site: Site): Script =>
   sh`${`${site.backupPath}/.${site.name}_`}"$RELEASE".tar.gz.part`;
 
+/** Where `check` notes which server processes run, for each service of `restart` its own. */
+export const servicesSeen = (index: number): Script => sh`"$RUN"/${`services-${index}`}`;
+
 /**
  * What one step leaves for a later one, as files in the run's own folder. The Python programs on the target write and
  * read the same names.
@@ -32,8 +35,6 @@ export const RUN_FILES = {
   previous: sh`"$RUN/previous"`,
   /** There once `current` may have been switched. */
   switched: sh`"$RUN/switched"`,
-  /** The Gunicorn masters that `check` saw. */
-  services: sh`"$RUN/services"`,
   /** Where the Gunicorn that serves the site listens. */
   address: sh`"$RUN/address"`,
   /** The commit to deploy, 40 hex digits. */

@@ -99,5 +99,5 @@ const IN_RELEASE = sh`
     shift 2
     in_release "$id" project env DEPLOYER_PROGRAM="$TOOLS/$file" DEPLOYER_RUN_DIR="$RUN" \
       DEPLOYER_DEPLOY_PATH="$PWD" DEPLOYER_RELEASE="$id" "$@" \
-      python manage.py shell -c 'import os; exec(compile(open(os.environ["DEPLOYER_PROGRAM"]).read(), os.environ["DEPLOYER_PROGRAM"], "exec"))'
+      python manage.py shell --verbosity 0 -c 'import os; exec(compile(open(os.environ["DEPLOYER_PROGRAM"]).read(), os.environ["DEPLOYER_PROGRAM"], "exec"))'
   }`;

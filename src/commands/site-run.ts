@@ -50,7 +50,9 @@ export function refuseUnsupported(site: Site): void {
 }
 
 function whoAmI(): string {
-  const user =
-    process.env.USER ?? process.env.LOGNAME ?? String(process.getuid?.() ?? userInfo().uid);
-  return `${user}@${hostname()}`;
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    return `${process.getuid?.() ?? 'somebody'}@${hostname()}`; // a uid without an account, as in a container
+  }
 }

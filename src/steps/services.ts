@@ -1,49 +1,30 @@
 import type { HealthCheck, Restart, Site } from '../config/site.ts';
-import { RUN_FILES } from '../layout.ts';
+import { RUN_FILES, servicesSeen } from '../layout.ts';
 import { lines, type Script, sh } from '../shell.ts';
+import { TIME_LIMITS } from '../step-names.ts';
 
-/** Problems that would keep the services from taking up a new release. Remembers what it saw for `restartServices`. */
+/** Says what would keep the services from taking up a new release, and remembers which run now. One script for each. */
 export const checkServices = (site: Site): readonly Script[] =>
-  each(site, (at) => sh`program gunicorn.py check ${at} --state ${RUN_FILES.services}`);
+  servicesOf(site).flatMap(({ check }) => check ?? []);
 
 /** Fails where the services can neither take up the release's environment by a reload nor be restarted. */
 export const checkEnvironment = (site: Site): Script =>
-  lines(...each(site, (at) => sh`program gunicorn.py environment ${at} --release "$RELEASE"`));
+  lines(...servicesOf(site).flatMap(({ environment }) => environment ?? []));
 
-/** Has the release's own Gunicorn read the arguments of the live one, where one serves. */
+/** Has the release's own server read the arguments of the live one, where one serves. */
 export const checkServerConfig = (site: Site): Script =>
-  lines(...each(site, (at) => sh`program gunicorn.py check-config ${at} --release "$RELEASE"`));
+  lines(...servicesOf(site).flatMap(({ config }) => config ?? []));
 
 /** Restarts everything, in order, and proves that `$RELEASE` is served. */
 export const restartServices = (site: Site): Script =>
-  lines(...site.restart.map((service) => restartOne(site, service)), healthCheck(site));
+  lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));
 
 /** Seconds that the health check may take on top of the proof. */
-export const restartTime = ({ healthCheck }: Site): number =>
-  healthCheck === undefined
-    ? 0
-    : healthCheck.retries * (healthCheck.timeout + healthCheck.interval);
-
-function restartOne(site: Site, service: Restart): Script {
-  const seen = sh`--state ${RUN_FILES.services} --address-file ${RUN_FILES.address}`;
-  switch (service.kind) {
-    case 'auto':
-    case 'gunicorn':
-      return sh`program gunicorn.py reload ${gunicornArguments(site, service)} --release "$RELEASE" ${seen}`;
-    case 'command':
-      return sh`
-        in_release "$RELEASE" . sh -c ${service.command} || fail "the restart command ended with $?"
-        program gunicorn.py prove ${['--venv', site.venv]} --release "$RELEASE" --address-file ${RUN_FILES.address}`;
-    case 'none':
-      return sh`answer unproven 'restart: none'`;
-    case 'systemd':
-    case 'supervisor':
-    case 'touch':
-      throw new TypeError(`restart: ${service.kind} is not supported yet`);
-    default:
-      return unreachable(service);
-  }
-}
+export const restartTime = ({ healthCheck }: Site): number => {
+  if (healthCheck === undefined) return 0;
+  const { retries, timeout, interval } = healthCheck;
+  return (retries + 1) * timeout + retries * interval;
+};
 
 /** Kinds of restart that this version cannot do, as written in sites.yml. */
 export const unsupportedRestarts = (site: Site): readonly string[] =>
@@ -51,16 +32,68 @@ export const unsupportedRestarts = (site: Site): readonly string[] =>
     .map(({ kind }) => kind)
     .filter((kind) => ['systemd', 'supervisor', 'touch'].includes(kind));
 
+/** What the steps do about one service. */
+interface Service {
+  readonly check?: Script;
+  readonly environment?: Script;
+  readonly config?: Script;
+  readonly restart: Script;
+}
+
+const servicesOf = (site: Site): readonly Service[] =>
+  site.restart.map((service, index) => serviceOf(site, service, index));
+
+function serviceOf(site: Site, service: Restart, index: number): Service {
+  switch (service.kind) {
+    case 'auto':
+      return gunicorn(site, [], index);
+    case 'gunicorn':
+      return gunicorn(site, service.path === undefined ? [] : ['--at', service.path], index);
+    case 'command':
+      return command(site, service.command, index);
+    case 'none':
+      return { restart: sh`answer unproven 'restart: none'` };
+    case 'systemd':
+    case 'supervisor':
+    case 'touch':
+      return { restart: sh`fail ${`restart: ${service.kind} is not supported yet`}` };
+  }
+}
+
+function gunicorn(site: Site, at: readonly string[], index: number): Service {
+  const words = ['--venv', site.venv, ...at];
+  const seen = sh`--state ${servicesSeen(index)}`;
+  return {
+    check: sh`program gunicorn.py check ${words} ${seen}`,
+    environment: sh`program gunicorn.py environment ${words} --release "$RELEASE"`,
+    config: sh`program gunicorn.py check-config ${words} --release "$RELEASE"`,
+    restart: sh`program gunicorn.py reload ${words} ${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`,
+  };
+}
+
+/** What a command restarts is proven like what a signal reloads; a server that it ended and did not start is a failure. */
+function command(site: Site, line: string, index: number): Service {
+  const words = ['--venv', site.venv];
+  const seen = sh`--state ${servicesSeen(index)}`;
+  return {
+    check: sh`{ program gunicorn.py check ${words} ${seen} 3>/dev/null || :; }`,
+    restart: sh`
+      in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
+      program gunicorn.py prove ${words} ${proof(site)} ${seen}`,
+  };
+}
+
+/** The proof gives up in time to say why, before the step is killed. */
+const proof = (site: Site): Script =>
+  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${Math.max(5, (site.timeouts.restart ?? TIME_LIMITS.restart) - 15)}`;
+
 function healthCheck({ healthCheck }: Site): Script {
   if (healthCheck === undefined) return sh`:`;
-  const ask = sh`program health.py ${healthArguments(healthCheck)}`;
-  if (healthCheck.origin !== undefined || healthCheck.socket !== undefined) return ask;
-  return sh`
-    if [ -e ${RUN_FILES.address} ]; then
-      ${ask} --address-file ${RUN_FILES.address}
-    else
-      answer warning 'no health check: nothing that serves the site was found'
-    fi`;
+  const where =
+    healthCheck.origin === undefined && healthCheck.socket === undefined
+      ? sh`--address-file ${RUN_FILES.address}`
+      : sh``;
+  return sh`program health.py ${healthArguments(healthCheck)} ${where}`;
 }
 
 function healthArguments(check: HealthCheck): readonly string[] {
@@ -71,21 +104,4 @@ function healthArguments(check: HealthCheck): readonly string[] {
     ...(check.origin === undefined ? [] : ['--origin', check.origin]),
     ...(check.socket === undefined ? [] : ['--socket', check.socket]),
   ];
-}
-
-/** One line for each Gunicorn that the site names. */
-function each(site: Site, line: (words: readonly string[]) => Script): readonly Script[] {
-  return site.restart
-    .filter(({ kind }) => kind === 'auto' || kind === 'gunicorn')
-    .map((service) => line(gunicornArguments(site, service)));
-}
-
-function gunicornArguments(site: Site, service: Restart): readonly string[] {
-  const at =
-    service.kind === 'gunicorn' && service.path !== undefined ? ['--at', service.path] : [];
-  return ['--venv', site.venv, ...at];
-}
-
-function unreachable(value: never): never {
-  throw new TypeError(`not a restart kind: ${JSON.stringify(value)}`);
 }

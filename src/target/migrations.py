@@ -170,6 +170,15 @@ def reverse() -> None:
             record = json.load(file)
     except FileNotFoundError:
         return
+    try:
+        return_to(record)
+    except Exception as error:
+        traceback.print_exc()
+        message = f"migrations of this deploy may have stayed in the database: {in_words(error)}"
+        fail(message, "once that is mended, see what is applied: python manage.py showmigrations", "not-undone")
+
+
+def return_to(record: dict[str, Any]) -> None:
     switched = os.environ.get("DEPLOYER_SWITCHED") == "1"
     if not switched:
         remove_made(record["made"])
@@ -181,7 +190,8 @@ def reverse() -> None:
     applied = applied_since(before)
     half = half_applied(before)
     if not applied and not half:
-        return print("no migration is to be reversed")
+        print("no migration is to be reversed")
+        return
     if half:
         stay(applied, before, {half: "it stopped half-way, and no transaction held it: some of it may be there"})
     if switched:
@@ -191,7 +201,6 @@ def reverse() -> None:
     if obstacles:
         stay(applied, before, obstacles)
     take_back(undos, before)
-    return None
 
 
 def remove_made(made: dict[str, Any]) -> None:
@@ -208,15 +217,7 @@ def remove_made(made: dict[str, Any]) -> None:
 
 
 def applied_since(before: dict[str, Keys]) -> dict[str, Keys]:
-    try:
-        since = {alias: applied_in(alias) - keys for alias, keys in before.items()}
-    except Exception as error:
-        traceback.print_exc()
-        fail(
-            f"the database does not answer, so migrations of this deploy may have stayed: {in_words(error)}",
-            "once it answers: python manage.py showmigrations",
-            "not-undone",
-        )
+    since = {alias: applied_in(alias) - keys for alias, keys in before.items()}
     return {alias: keys for alias, keys in since.items() if keys}
 
 
@@ -346,7 +347,7 @@ def stay(applied: dict[str, Keys], before: dict[str, Keys], reasons: dict[str, s
 
     names = sorted({name_of(key) for keys in applied.values() for key in keys} | set(reasons))
     listed = ", ".join(f"{name} ({reasons[name]})" if name in reasons else name for name in names)
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None, ignore_no_migrations=True)
     commands = [
         f"python manage.py migrate {app} {name or 'zero'}" + (f" --database {alias}" if alias != "default" else "")
         for alias, keys in applied.items()
@@ -370,7 +371,7 @@ def commit() -> str:
 def unknown() -> None:
     from django.db.migrations.loader import MigrationLoader
 
-    migrations = MigrationLoader(None, ignore_no_initial=True).disk_migrations
+    migrations = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     known = {*migrations, *(tuple(key) for migration in migrations.values() for key in migration.replaces)}
     for alias in real_aliases():
         if not os.path.exists(sqlite_file(alias) or "/"):

@@ -202,7 +202,7 @@ def ask_models() -> None:
     from django.db.migrations.state import ProjectState
 
     try:
-        loader = MigrationLoader(None, ignore_no_initial=True)
+        loader = MigrationLoader(None, ignore_no_migrations=True)
         states = loader.project_state(), ProjectState.from_apps(apps)
         changes = MigrationAutodetector(*states, MigrationQuestioner(dry_run=True)).changes(graph=loader.graph)
     except Exception as error:

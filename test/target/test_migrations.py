@@ -5,10 +5,10 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from django_site import DjangoSite  # noqa: E402
+from django_site import DjangoSite
 
 ADDITIVE = """
-    migrations.CreateModel("Tag", [("id", models.BigAutoField(primary_key=True)), ("word", models.CharField(max_length=9))]),
+    migrations.CreateModel("Tag", [("id", models.AutoField(primary_key=True)), ("word", models.CharField(max_length=9))]),
     migrations.AddField("entry", "tags", models.ManyToManyField("guestbook.Tag")),
     migrations.AddField("entry", "stars", models.IntegerField(default=0)),
     migrations.AddIndex("entry", models.Index(fields=["stars"], name="entry_stars")),
@@ -24,7 +24,7 @@ KEEPS = {
     "a shorter field": 'migrations.AlterField("entry", "name", models.CharField(max_length=40))',
     "no longer null": 'migrations.AlterField("entry", "written", models.DateTimeField())',
     "another type": 'migrations.AlterField("entry", "name", models.TextField())',
-    "a longer field after an addition": 'migrations.AddField("entry", "a", models.CharField(max_length=9, default="")), '
+    "a field that was longer": 'migrations.AddField("entry", "a", models.CharField(max_length=9, default="")), '
     'migrations.AlterField("entry", "a", models.CharField(max_length=2, default=""))',
     "RenameField": 'migrations.RenameField("entry", "name", "who")',
 }
@@ -197,21 +197,13 @@ class Reverse(Migrations):
         self.assertEqual(self.applied(), after)
         self.assertNotEqual(after, before)
 
-    def test_what_others_applied_later_on_top_of_it_is_not_touched_by_half(self):
-        before = self.live()
+    def test_a_plan_that_would_do_more_is_not_carried_out(self):
         self.migration("0003_more", ADDITIVE)
-        self.apply()
-        self.remember_applied([*before[0], ("guestbook", "0003_more")])
         self.migration("0004_last", 'migrations.AddField("tag", "rank", models.IntegerField(null=True))', "0003_more")
-        self.manage("migrate", "--verbosity", "0")
-        self.reverse()
-        self.assertEqual(self.applied()[0][-1], ("guestbook", "0003_more"))
-        self.remember_applied([*before[0], ("guestbook", "0004_last")])
-        self.assertIn("would take back more", self.stays_after(["migrate", "guestbook", "0004"])[0])
-
-    def stays_after(self, words):
-        self.manage(*words, "--verbosity", "0")
-        return self.stays()
+        rows, _schema = live = self.live()
+        self.remember_applied([row for row in rows if row[1] != "0003_more"])
+        self.assertIn("guestbook.0003_more", self.stays()[0])
+        self.assertEqual(self.applied(), live)
 
     def test_killed_in_the_middle(self):
         before = self.live()

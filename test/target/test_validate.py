@@ -3,7 +3,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from django_site import DjangoSite  # noqa: E402
+from django_site import DjangoSite
 
 
 class Validate(DjangoSite):
