@@ -5,6 +5,7 @@ import { DeployError } from './errors.ts';
 
 /** Runs the command line. Resolves to the exit code; every failure has been told by then. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
+  for (const stream of [io.stdout, io.stderr]) stream.on?.('error', () => {}); // a reader that left is no reason to stop
   let exit = 0;
   const program = commandLine(io, argv, (code) => {
     exit = code;

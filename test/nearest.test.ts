@@ -1,7 +1,15 @@
 import { expect, test } from 'vitest';
 import { nearest, suggestion } from '../src/nearest.ts';
 
-const KEYS = ['branch', 'repository', 'deploy_path', 'shared_dirs', 'shared_files', 'env', 'env_file'];
+const KEYS = [
+  'branch',
+  'repository',
+  'deploy_path',
+  'shared_dirs',
+  'shared_files',
+  'env',
+  'env_file',
+];
 
 test.each([
   ['brnch', 'branch'],
@@ -18,7 +26,9 @@ test.each([
 });
 
 test('of several the nearest is chosen, and nothing of none', () => {
-  expect(nearest('www2.example.com', ['www.example.com', 'www3.example.org'])).toBe('www.example.com');
+  expect(nearest('www2.example.com', ['www.example.com', 'www3.example.org'])).toBe(
+    'www.example.com',
+  );
   expect(nearest('www', [])).toBeUndefined();
   expect(suggestion('brnch', KEYS)).toBe('; did you mean branch?');
   expect(suggestion('quux', KEYS)).toBe('');

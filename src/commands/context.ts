@@ -8,6 +8,7 @@ export interface Io {
 export interface Output {
   write(text: string): unknown;
   readonly isTTY?: boolean;
+  on?(event: 'error', listener: () => void): unknown;
 }
 
 /** The options that every command takes. */

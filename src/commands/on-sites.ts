@@ -29,7 +29,7 @@ export async function onSite(
   name: string | undefined,
   command: SiteCommand,
 ): Promise<number> {
-  const site = selectSite(await configuredSites(context), name);
+  const [site] = (await configuredSites(context, (sites) => [selectSite(sites, name)])) as [Site];
   if (command.dryRun) return printDryRun(context, [site], command);
   const show = await presentation(context, false);
   const [result] = await run(context, [site], command, show, { hosts: 1, perHost: 1 });
@@ -48,7 +48,7 @@ export async function onAllSites(
   options: AllOptions,
   command: SiteCommand,
 ): Promise<number> {
-  const sites = selectRunner(await configuredSites(context), options.runner);
+  const sites = await configuredSites(context, (all) => selectRunner(all, options.runner));
   if (command.dryRun) return printDryRun(context, sites, command);
   if (options.question !== undefined && !(await confirmed(context, sites, options.question))) {
     throw new DeployError('usage', 'nothing was done', { hint: 'answer y, or give --yes' });
@@ -63,12 +63,16 @@ export async function onAllSites(
   return exit;
 }
 
-async function configuredSites({ io, globals }: Context): Promise<readonly Site[]> {
+/** The selected sites, with the connection that the environment or `-H` gives them. */
+async function configuredSites(
+  { io, globals }: Context,
+  select: (sites: readonly Site[]) => readonly Site[],
+): Promise<readonly Site[]> {
   const override = readOverride(io.env, globals.host);
-  return applyOverride(
-    await readSites(configPath({ io, globals }), { hostless: override !== undefined }),
-    override,
-  );
+  const sites = await readSites(configPath({ io, globals }), {
+    hostless: override?.host !== undefined,
+  });
+  return applyOverride(select(sites), override);
 }
 
 async function run(

@@ -73,15 +73,16 @@ function appended(text: string, lines: string): string {
 }
 
 function refuseFaults(now: SitesText, old: SitesText, { domain }: NewSite, file: string): void {
-  if (now.faults.length > 0) {
-    const list = now.faults.map((fault) => `  ${optionOf(fault)}: ${fault.message}`);
-    throw new DeployError('usage', `${domain} cannot be added to ${file}\n${list.join('\n')}`, {
-      hint: 'deployer siteadd --help lists the options',
+  const same = contentOf(now, old.names) === contentOf(old, old.names);
+  if (!same || !now.names.includes(domain) || now.faults.some(({ path }) => path[0] !== domain)) {
+    throw new DeployError('config', `${file} ends in a way that nothing can be added after it`, {
+      hint: 'move its last site up, or end its last text without "|+"',
     });
   }
-  if (contentOf(now, old.names) === contentOf(old, old.names) && now.names.includes(domain)) return;
-  throw new DeployError('config', `${file} ends in a way that nothing can be added after it`, {
-    hint: 'move its last site up, or end its last text without "|+"',
+  if (now.faults.length === 0) return;
+  const list = now.faults.map((fault) => `  ${optionOf(fault)}: ${fault.message}`);
+  throw new DeployError('usage', `${domain} cannot be added to ${file}\n${list.join('\n')}`, {
+    hint: 'deployer siteadd --help lists the options',
   });
 }
 

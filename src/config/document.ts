@@ -47,7 +47,8 @@ export function readYaml(text: string, ignored: (key: string) => boolean): YamlT
   });
   const position = (offset: number) => {
     const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+    const mark = line === 1 && text.startsWith('\ufeff') ? 1 : 0;
+    return { line: Math.max(line, 1), column: Math.max(col - mark, 1) };
   };
   const said = [...document.errors, ...document.warnings].map(({ code, message, pos }) => ({
     offset: pos[0],

@@ -25,6 +25,7 @@ const map = z
     command: command.optional().describe('shell command'),
   })
   .transform((given, context): Restart => {
+    if (context.issues.length > 0) return z.NEVER;
     const { gunicorn, systemd, supervisor, touch } = given;
     if (Object.values(given).filter((value) => value !== undefined).length !== 1) {
       context.addIssue({ code: 'custom', message: `must hold exactly one key: ${MAPS}` });

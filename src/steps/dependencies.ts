@@ -11,7 +11,7 @@ export const dependencies = (rebuild: boolean): Step => ({
   run: (site) =>
     lines(
       site.commands.dependencies === undefined
-        ? sh`( site_environment; program environment.py build ${buildArguments(site, rebuild)} )`
+        ? build(site, rebuild)
         : runCommand(site, site.commands.dependencies),
       checkEnvironment(site),
     ),
@@ -26,6 +26,15 @@ export const oldDependencies: Step = {
   run: (site) =>
     lines(sh`( cd releases/"$RELEASE" && virtual_environment )`, checkEnvironment(site)),
 };
+
+/** pip gets the site's environment, which may hold names of ours. */
+const build = (site: Site, rebuild: boolean): Script => sh`
+  (
+    set -- "$RELEASE" "$PYTHON" "$TOOLS/environment.py"
+    site_environment
+    RELEASE=$1
+    exec "$2" -ES "$3" build ${buildArguments(site, rebuild)}
+  )`;
 
 function buildArguments(site: Site, rebuild: boolean): readonly string[] {
   return [

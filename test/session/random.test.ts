@@ -43,9 +43,9 @@ function expectWholeReleases(site: string): void {
 /** Numbers from 0 to 1 that a seed repeats. */
 function chance(seed: number): () => number {
   let state = seed;
-  return () => {
+  return (): number => {
     state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    let mixed: number = Math.imul(state ^ (state >>> 15), state | 1);
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
@@ -53,7 +53,7 @@ function chance(seed: number): () => number {
 
 test.each([
   ['client', sever],
-  ['session', (child: ChildProcess) => void child.kill('SIGKILL')],
+  ['session', (child: ChildProcess): boolean => child.kill('SIGKILL')],
 ] as const)(
   'a %s killed at any moment breaks nothing, and the next deploy works',
   async (_, kill) => {

@@ -264,7 +264,8 @@ test.each(['step', 'undo'] as const)(
 
 test('a plan that cannot be read is reported once, and bricks nothing', async () => {
   await using place = await lab();
-  await run(place.site, GOOD_RUN);
+  await run(place.site, [{ name: 'code', run: `${DIE}; sleep 1000`, undo: 'echo undo >>order' }]);
+  editJournal(place.site, () => ['garbage']);
   const folder = join(place.site, '.deployer/run');
   const id = '20200101_000000_00';
   const words = (format: string) =>
@@ -274,8 +275,6 @@ test('a plan that cannot be read is reported once, and bricks nothing', async ()
   writeFileSync(join(folder, `${id}2.plan`), words('1'));
   writeFileSync(join(folder, `${id}3.plan`), '');
   await mkdir(join(folder, 'no id.plan'));
-  await run(place.site, [{ name: 'code', run: `${DIE}; sleep 1000`, undo: 'echo undo >>order' }]);
-  editJournal(place.site, () => ['garbage']);
   const next = await run(place.site, GOOD_RUN);
   expect(next.outcome.how).toBe('done');
   const reports = warningsOf(next.events).filter((text) => /cannot be read/.test(text));

@@ -62,12 +62,13 @@ export async function lab(changes: Record<string, unknown> = {}): Promise<Lab> {
     project,
     configure: async (settings) => {
       const all = {
-        repository: project.repository,
+        repository: project.path,
         branch: 'main',
         deploy_path: site,
         backup_path: `${root}/backups`,
         python: '/usr/bin/python3',
         shared_dirs: ['data', 'media'],
+        env: { SECRET_KEY: 'only for tests', PIP_NO_COMPILE: '1' },
         ...changes,
         ...settings,
       };
@@ -101,7 +102,13 @@ export async function lab(changes: Record<string, unknown> = {}): Promise<Lab> {
 }
 
 const startCommand = (cwd: string, env: Record<string, string>, args: readonly string[]) =>
-  execa(process.execPath, [BIN, ...args], { cwd, env, extendEnv: false, reject: false, stdin: 'ignore' });
+  execa(process.execPath, [BIN, ...args], {
+    cwd,
+    env,
+    extendEnv: false,
+    reject: false,
+    stdin: 'ignore',
+  });
 
 async function serve(
   root: string,
@@ -122,11 +129,11 @@ async function serve(
     '--no-control-socket',
     '--pid',
     `${root}/g.pid`,
-    'example.wsgi',
+    'config.wsgi',
   ];
   const server = execa(`${current}/.venv/bin/python`, [`${current}/.venv/bin/gunicorn`, ...words], {
     cwd: root,
-    env: { PATH: '/usr/bin:/bin', HOME: root },
+    env: { PATH: '/usr/bin:/bin', HOME: root, SECRET_KEY: 'only for tests' },
     extendEnv: false,
     reject: false,
     stdio: ['ignore', 'ignore', { file: `${root}/gunicorn.log`, append: true }],

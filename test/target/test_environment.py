@@ -186,7 +186,7 @@ class Build(Environment):
         index = f"http://127.0.0.1:{server.getsockname()[1]}/simple"
         self.write(f"releases/{RELEASE}/requirements.txt", f"--index-url {index}\ntinylib==1\n")
         words = [sys.executable, "-BES", os.path.join(TOOLS, "environment.py"), *self.words()]
-        env = {**self.env, "RELEASE": RELEASE, "RUN": self.run_folder, "TOOLS": TOOLS}
+        env = {**self.env, "RELEASE": RELEASE, "TMPDIR": self.base}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(words, cwd=self.site, env=env, start_new_session=True, **quiet)
         connection, _ = server.accept()  # pip asks, and gets no answer

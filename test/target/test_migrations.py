@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from django_site import DjangoSite
 
 ADDITIVE = """
-    migrations.CreateModel("Tag", [("id", models.AutoField(primary_key=True)), ("word", models.CharField(max_length=9))]),
+    migrations.CreateModel("Tag", [("id", models.AutoField(primary_key=True)), ("word", models.TextField())]),
     migrations.AddField("entry", "tags", models.ManyToManyField("guestbook.Tag")),
     migrations.AddField("entry", "stars", models.IntegerField(default=0)),
     migrations.AddIndex("entry", models.Index(fields=["stars"], name="entry_stars")),

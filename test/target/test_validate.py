@@ -64,7 +64,8 @@ class Validate(DjangoSite):
     def test_errors_of_system_checks_are_listed_and_warnings_are_not_problems(self):
         self.write(
             "guestbook/checks.py",
-            "from django.core.checks import Error, Warning, register\n\n\n@register()\ndef check(app_configs, **more):\n"
+            "from django.core.checks import Error, Warning, register\n\n\n@register()\n"
+            "def check(app_configs, **more):\n"
             "    return [Error('one', id='a.E1'), Error('two', hint='do it'), Warning('three')]\n",
             base=self.release,
         )

@@ -1,0 +1,24 @@
+"""What a step asks of gunicorn.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Arguments(NamedTuple):
+    """The words after `gunicorn.py`: `--address-file PATH` is `address_file`."""
+
+    verb: str
+    venv: str
+    release: str = ""
+    at: str = ""
+    state: str = ""
+    timeout: str = "60"
+    address_file: str = ""
+    project: str = "."
+
+
+def parse(words: list[str]) -> Arguments:
+    """The arguments from the words of a command line; a name that is none of them is a TypeError."""
+    pairs = zip(words[1::2], words[2::2])
+    return Arguments(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})

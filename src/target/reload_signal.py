@@ -1,0 +1,127 @@
+"""Decides which signal brings a master to a release.
+
+For a master to take up what `current` points to, its workers must change into a folder below `current` (not the release
+it pointed to once), and its interpreter must be named through `current` too, or the libraries stay those of the
+environment it was started with.
+
+HUP starts new workers in the old master: what the master itself has imported stays (the application with --preload,
+Gunicorn, the worker class, Python). USR2 starts a new master beside the old one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Optional, Tuple
+
+import processes
+from arguments import Arguments
+from common import answer
+from layout import environment_named, environment_of, follows, gunicorn_version, release_of
+from master_settings import Settings, settings_of
+from masters import Master, foreign
+from start_command import cure
+from start_folder import note, start_folder
+
+IN_LIBRARY = ("sync", "gthread", "asgi", "gunicorn.workers.sync.SyncWorker", "gunicorn.workers.gthread.ThreadWorker")
+MANAGERS = ("supervisord", "circusd", "runsv", "s6-supervise", "tini", "docker-init", "dumb-init", "catatonit")
+
+Choice = Tuple[Optional[signal.Signals], str]
+
+
+def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
+    """HUP or USR2, whichever brings a master to a release; or none, with the reason and what to change."""
+    reason = foreign(master)
+    if reason:
+        return None, reason
+    if processes.folder(master.pid).endswith(" (deleted)"):
+        return None, f"Gunicorn {master.pid} lives in a removed folder: a reload would end it. {cure(master, asked)}"
+    old = environment_of(release_of(processes.folder(master.pid)), asked.venv)
+    new = environment_of(release, asked.venv)
+    if not master.command:
+        return signal_in_the_dark(master, old, new)
+    settings = settings_of(master)
+    if settings is None:
+        return None, f"Gunicorn {master.pid} cannot read its configuration any more: a reload would end it"
+    if not follows(settings.folder):
+        return None, (
+            f"Gunicorn {master.pid} serves {settings.folder} for ever: it was started there, not in `current`. "
+            f"{cure(master, asked)}"
+        )
+    runs = old if follows(master.interpreter) else environment_named(master.interpreter)
+    if new and runs != new and not follows(master.interpreter):
+        return None, (
+            f"Gunicorn {master.pid} keeps the libraries of {runs or 'an environment that it does not name'} for ever: "
+            f"its Python is not named through `current`. {cure(master, asked)}"
+        )
+    inherited = changed_in_master(master, runs, new, settings)
+    if not inherited:
+        return signal.SIGHUP, ""
+    obstacle = why_no_successor(master, settings.folder)
+    if not obstacle:
+        return signal.SIGUSR2, ""
+    return None, f"Gunicorn {master.pid} needs a new master, for {inherited}, but {obstacle}. {cure(master, asked)}"
+
+
+def signal_in_the_dark(master: Master, old: str, new: str) -> Choice:
+    """With its command line hidden: a new master does no harm if it fails, so it is tried, and the proof decides."""
+    if not manager(master) and start_folder(master, ""):
+        return signal.SIGUSR2, ""
+    if old == new or not new:
+        answer("warning", f"Gunicorn {master.pid} hides its arguments (setproctitle): with --preload it mixes releases")
+        return signal.SIGHUP, ""
+    return None, (
+        f"Gunicorn {master.pid} hides how it was started (setproctitle), so whether it takes up another environment "
+        f"cannot be seen. Remove setproctitle from the requirements and restart it"
+    )
+
+
+def manager(master: Master) -> str:
+    """Who starts another master when this one ends; empty when nobody does."""
+    if master.pid == 1:
+        return "the container"
+    parent = processes.name(master.process.parent)
+    unit = processes.unit(master.pid)
+    if parent == "systemd" and unit.endswith(".service") and not unit.startswith("user@"):
+        return f"systemd ({unit})"
+    return parent if parent in MANAGERS else ""
+
+
+def changed_in_master(master: Master, old: str, new: str, settings: Settings) -> str:
+    """What the master has in its memory that the release has otherwise; empty when new workers are enough."""
+    if settings.preload:
+        return "--preload"
+    if not new:
+        return ""
+    if processes.executable(master.pid) != os.path.realpath(new + "/bin/python"):
+        return f"another Python, {os.path.realpath(new + '/bin/python')}"
+    if gunicorn_version(old) != gunicorn_version(new):
+        return f"Gunicorn {gunicorn_version(new) or '(none)'}"
+    if old != new and settings.worker_class not in IN_LIBRARY:
+        return f"the changed libraries of its worker class, {settings.worker_class}"
+    return ""
+
+
+def why_no_successor(master: Master, folder: str) -> str:
+    """What keeps USR2 from starting another master; empty when nothing does."""
+    obstacle = why_never_a_successor(master)
+    if not obstacle and not start_folder(master, folder):
+        return "USR2 returns to the folder it was started in, which is gone, or was before its first reload by us"
+    return obstacle
+
+
+def why_never_a_successor(master: Master) -> str:
+    assert master.command
+    if master.command.module:
+        return "USR2 fails where it was started with `python -m gunicorn`"
+    if not master.command.script.startswith("/"):
+        return "USR2 fails where it was started by a relative path"
+    if manager(master):
+        return f"{manager(master)} manages it and would start a third one"
+    return ""
+
+
+def keep_way_back(master: Master) -> None:
+    """To be called before a HUP: it would hide where a master was started, which a later USR2 has to know."""
+    if master.command and not why_never_a_successor(master):
+        note(master)
