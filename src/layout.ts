@@ -1,13 +1,7 @@
 import type { Site } from './config/site.ts';
 import { type Script, sh } from './shell.ts';
 
-/** `YYYYMMDD_HHMMSS_mmm`, UTC. */
-export const RELEASE_PATTERN = /^\d{8}_\d{6}_\d{3}$/;
-
-/** Where releases go, relative to `deploy_path`. */
-export const releasePath = (release: string): string => `releases/${release}`;
-
-/** The release id that a clock's moment gives. */
+/** The release id that a clock's moment gives: `YYYYMMDD_HHMMSS_mmm`, UTC. */
 export function releaseIdAt(moment: Date): string {
   const [date, time, millis] = moment.toISOString().slice(0, -1).split(/[T.]/) as [
     string,

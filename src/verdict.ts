@@ -85,7 +85,7 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
     case 'lost':
       return {
         ...none,
-        exit: exitCodeOf(stoppedBy ? signalCode(stoppedBy) : 'unknown'),
+        exit: exitCodeOf(outcome.reason === 'left' && stoppedBy ? codeOf(stoppedBy) : 'unknown'),
         ...lostText(plan, outcome),
       };
   }
@@ -152,10 +152,11 @@ type Undone = Extract<Outcome, { how: 'undone' | 'stuck' }>;
 
 function undoneCode(plan: Plan, { why, step }: Undone, stoppedBy: Signal | undefined): ErrorCode {
   if (plan.kind === 'restart' && step === 'restart' && why === 'failed') return 'not-undone';
-  return why === 'cancelled' && stoppedBy ? signalCode(stoppedBy) : 'failed';
+  return why === 'cancelled' && stoppedBy ? codeOf(stoppedBy) : 'failed';
 }
 
-const signalCode = (signal: Signal): ErrorCode =>
+/** What a signal that ends a command counts as. */
+export const codeOf = (signal: Signal): ErrorCode =>
   ({ SIGINT: 'interrupted', SIGTERM: 'terminated', SIGHUP: 'hung-up' })[signal] as ErrorCode;
 
 function undoneSummary(plan: Plan, { why, step, failure }: Undone): string {

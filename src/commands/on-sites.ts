@@ -7,7 +7,7 @@ import { listenForInterruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
 import { targetOf } from '../runners/connect.ts';
 import { configPath, readSites } from '../sites-file.ts';
-import type { Verdict } from '../verdict.ts';
+import { codeOf, refusedVerdict, type Verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
 import { type Presentation, presentation } from './presentation.ts';
 import { refuseUnsupported, runOnSite } from './site-run.ts';
@@ -86,7 +86,10 @@ async function run(
   return inParallel(sites, hostOf, width, async (site) => {
     show.announce(site, `${command.action(site)} (${targetOf(site)})`);
     const result = interruption.signal
-      ? notBegun(site)
+      ? refusedVerdict(
+          site.name,
+          new DeployError(codeOf(interruption.signal), 'not begun: interrupted'),
+        )
       : await runOnSite(site, command.plan, context, {
           report: show.report,
           interruption,
@@ -102,17 +105,6 @@ const STOPPING =
 const LEAVING = 'leaving: the target finishes or undoes the rest by itself.';
 
 const hostOf = (site: Site): string => `${site.host ?? 'local'}:${site.port ?? ''}`;
-
-const notBegun = (site: Site): Verdict => ({
-  site: site.name,
-  exit: 130,
-  reason: undefined,
-  release: '',
-  commit: '',
-  live: undefined,
-  summary: 'not begun: interrupted',
-  details: [],
-});
 
 /** 0 when all went well, the common code when all failed alike, else 6. */
 function commonExit(verdicts: readonly Verdict[]): number {

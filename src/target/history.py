@@ -2,8 +2,6 @@
 
 history.py candidate [--to ID]    answers release=ID and commit=SHA
 history.py prune --keep N --max-backups M --backup-path P --site NAME
-history.py decide                 reads a case from stdin, prints the releases that `prune` would delete in it; lines:
-                                  `keep N`, `live ID`, `busy ID`, `folder NAME`, `record ID EVENT EVENT …`
 
 .deployer/history/ID is append-only text, one event a line, first its name: begun, commit, previous, good, failed, left,
 removed. The last of good, failed, left and removed is the release's state; `begun` says that it is ours.
@@ -15,22 +13,14 @@ import os
 import re
 import sys
 import time
-from contextlib import suppress
-from typing import Iterable, NamedTuple
 
 from common import answer, fail
+from deletion import delete, warn_undeleted
+from retention import ID, Record, age, doomed, record
 
-ID = "[0-9]{8}_[0-9]{6}_[0-9]{3}"
 RECORDS = 100
-STATES = ("good", "failed", "left", "removed")
 HISTORY, RUNS, RELEASES = ".deployer/history", ".deployer/run", "releases"
 REMOVING = ".removed-"  # a release folder that is being deleted: half of one must never look whole
-
-
-class Record(NamedTuple):
-    ours: bool
-    state: str  # "" while the release is being made, and for ever if its session died
-    commit: str
 
 
 def main() -> None:
@@ -40,27 +30,6 @@ def main() -> None:
         candidate(options.get("--to", ""))
     elif verb == "prune":
         prune(int(options["--keep"]), int(options["--max-backups"]), options["--backup-path"], options["--site"])
-    elif verb == "decide":
-        decide(sys.stdin.read().splitlines())
-
-
-def doomed(keep: int, live: set[str], busy: set[str], folders: set[str], records: dict[str, Record]) -> list[str]:
-    """The releases to delete, oldest first: ours, with a folder, not live, not busy, and not among the kept.
-
-    Kept are the newest `keep` good releases, and those that a rollback left since the oldest of them.
-    """
-    ours = {id for id in folders if re.fullmatch(ID, id) and id in records and records[id].ours}
-    good = [id for id in folders if id in records and records[id].state == "good"]
-    kept = set(sorted(good, key=age, reverse=True)[:keep])
-    oldest = min(kept, key=age, default="")
-    left = {id for id in ours if records[id].state == "left" and age(id) > age(oldest)}
-    foreign = {id for id in ours if records[id].state == "removed"}  # what we removed is gone: this is another's
-    return sorted(ours - kept - left - foreign - live - busy)
-
-
-def age(id: str) -> tuple[bool, str]:
-    """What orders releases; a release of before our time is older than all of ours."""
-    return bool(re.fullmatch(ID, id)), id
 
 
 def candidate(to: str) -> None:
@@ -118,7 +87,7 @@ def read_records() -> dict[str, Record]:
     records = {}
     for id in filter(lambda name: is_file(HISTORY, name), names_in(HISTORY)):
         with open(os.path.join(HISTORY, id), encoding="utf-8", errors="replace") as file:
-            records[id] = parsed([line.split() for line in file])
+            records[id] = record([line.split() for line in file])
     return records
 
 
@@ -127,32 +96,6 @@ def names_in(folder: str) -> list[str]:
         return os.listdir(folder)
     except FileNotFoundError:
         return []
-
-
-def parsed(lines: Iterable[list[str]]) -> Record:
-    ours, state, commit = False, "", ""
-    for words in lines:
-        event = words[0] if words else ""
-        ours = ours or event == "begun"
-        state = event if event in STATES else state
-        commit = words[1] if event == "commit" and len(words) > 1 else commit
-    return Record(ours, state, commit)
-
-
-def decide(lines: list[str]) -> None:
-    keep, records = 1, {}
-    sets: dict[str, set[str]] = {"live": set(), "busy": set(), "folder": set()}
-    for line in lines:
-        word, _, rest = line.partition(" ")
-        if word == "keep":
-            keep = int(rest)
-        elif word == "record":
-            id, *events = rest.split()
-            records[id] = parsed([event] for event in events)
-        elif word in sets:
-            sets[word].add(rest)
-    for id in doomed(keep, sets["live"], sets["busy"], sets["folder"], records):
-        print(id)
 
 
 def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
@@ -172,27 +115,21 @@ def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
 
 
 def in_use() -> set[str]:
-    """The releases in which a process lives that we can see, by its folder, its program or its command line; and those
-    that a filesystem is mounted in, whose files are not ours to delete."""
-    texts = [read("/proc/self/mountinfo")]
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        texts += [link(f"/proc/{pid}/cwd"), link(f"/proc/{pid}/exe"), read(f"/proc/{pid}/cmdline")]
-    return set(re.findall(f"(?<![^/\\s'\"=:])releases/({ID})(?![0-9])", "\n".join(texts)))
+    """The releases in which a process lives that we can see, by its folder, its program or its command line; those that
+    a Gunicorn was started in; and those that a filesystem is mounted in, whose files are not ours to delete."""
+    import processes
+    from command_line import is_gunicorn
+    from start_folder import noted
 
-
-def read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().replace("\0", "\n")
-    except OSError:
-        return ""
-
-
-def link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        texts = [file.read(), *noted()]
+    for pid in processes.table():
+        words = processes.arguments(pid)
+        texts += [processes.folder(pid), processes.executable(pid), *words]
+        if is_gunicorn(words):
+            texts.append(processes.environment(pid).get("PWD", ""))
+    names = "|".join({RELEASES, re.escape(os.path.basename(os.path.realpath(RELEASES)))})
+    return set(re.findall(f"(?<![^/\\s'\"=:])(?:{names})/({ID})(?![0-9])", "\n".join(texts)))
 
 
 def unsettled() -> set[str]:
@@ -246,43 +183,6 @@ def prune_records(records: dict[str, Record]) -> None:
     gone = sorted((id for id in records if id not in there), key=age, reverse=True)
     for id in gone[RECORDS:]:
         delete(os.path.join(HISTORY, id))
-
-
-def delete(path: str) -> None:
-    """Deletes a file or a folder, following no link. What cannot be deleted is warned about."""
-    try:
-        if is_folder(path):
-            delete_folder(path)
-        else:
-            os.unlink(path)
-    except OSError as error:
-        warn_undeleted(path, str(error.strerror))
-
-
-def delete_folder(path: str) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):  # a folder of ours without `w` keeps its files
-        open_up(path)
-        shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        shutil.rmtree(path)
-
-
-def open_up(folder: str) -> None:
-    with suppress(OSError):
-        os.chmod(folder, 0o700)
-        for entry in list(os.scandir(folder)):
-            if entry.is_dir(follow_symlinks=False):
-                open_up(entry.path)
-
-
-def warn_undeleted(path: str, why: str) -> None:
-    from shlex import quote
-
-    where = os.path.abspath(path)
-    answer("warning", f"{where} could not be deleted ({why}): sudo rm -r {quote(where)}")
 
 
 if __name__ == "__main__":

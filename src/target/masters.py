@@ -94,7 +94,7 @@ def named_by(path: str) -> list[int]:
 
 
 def overlooked(at: str) -> str:
-    """What is wrong when `at` names no master, yet one serves the site: it would go on as it is. Empty when none does."""
+    """What is wrong when `at` names no master, yet one serves the site: it would go on as it is. Else empty."""
     others = masters() if at else []
     if not others:
         return ""
@@ -119,7 +119,9 @@ def foreign(master: Master) -> str:
 def workers(master: Master) -> list[Process]:
     """Its workers: other children, such as one that a hook of its has started, have another command line."""
     own = processes.arguments(master.pid)
-    return [one for one in processes.children(master.pid) if is_worker(one, own) and not is_successor(one.pid, master.pid)]
+    return [
+        one for one in processes.children(master.pid) if is_worker(one, own) and not is_successor(one.pid, master.pid)
+    ]
 
 
 def is_worker(one: Process, own: tuple[str, ...]) -> bool:

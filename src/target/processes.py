@@ -4,9 +4,11 @@ Everything here may be asked about a process that is gone, or that belongs to so
 never an error. Paths are texts as the kernel gives them; bytes that are no UTF-8 stay whole (surrogateescape).
 """
 
+from __future__ import annotations
+
 import os
 import pwd
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Iterator, NamedTuple
 
 LISTENING_TCP = "0A"
 LISTENING_UNIX = "00010000"
@@ -20,13 +22,13 @@ class Process(NamedTuple):
     start: int
 
 
-def table() -> Dict[int, Process]:
+def table() -> dict[int, Process]:
     """Every process that has not ended (a zombie has), by its number."""
     found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return {each.pid: each for each in found if each}
 
 
-def process(pid: int) -> Optional[Process]:
+def process(pid: int) -> Process | None:
     """The process of that number; None when it has ended."""
     fields = _read(pid, "stat").rpartition(")")[2].split()
     if not fields or fields[0] in ("Z", "X"):
@@ -40,13 +42,18 @@ def alive(one: Process) -> bool:
     return now is not None and now.start == one.start
 
 
-def arguments(pid: int) -> Tuple[str, ...]:
+def children(pid: int) -> list[Process]:
+    """The processes that it has started, or has taken over as their new parent."""
+    return [one for one in table().values() if one.parent == pid]
+
+
+def arguments(pid: int) -> tuple[str, ...]:
     """Its command line; readable for the processes of every user."""
     words = _read(pid, "cmdline").rstrip("\0")
     return tuple(words.split("\0")) if words else ()
 
 
-def environment(pid: int) -> Dict[str, str]:
+def environment(pid: int) -> dict[str, str]:
     """The environment it was started with."""
     pairs = (entry.partition("=") for entry in _read(pid, "environ").split("\0"))
     return {name: value for name, equals, value in pairs if equals and name.strip()}
@@ -63,7 +70,7 @@ def executable(pid: int) -> str:
     return path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
 
 
-def mapped(pid: int) -> List[str]:
+def mapped(pid: int) -> list[str]:
     """The files that it has mapped: its libraries."""
     fields = (line.split(None, 5) for line in _read(pid, "maps").splitlines())
     return sorted({each[5] for each in fields if len(each) == 6 and each[5].startswith("/")})
@@ -103,7 +110,7 @@ def signallable(pid: int) -> bool:
     return True
 
 
-def open_files(pid: int) -> Iterator[Tuple[int, str]]:
+def open_files(pid: int) -> Iterator[tuple[int, str]]:
     """What its file descriptors are, lowest first: `(4, "socket:[5113]")`."""
     try:
         numbers = sorted(int(each) for each in os.listdir(f"/proc/{pid}/fd"))
@@ -113,20 +120,20 @@ def open_files(pid: int) -> Iterator[Tuple[int, str]]:
         yield number, _link(pid, f"fd/{number}")
 
 
-def listens_at(pid: int) -> List[str]:
+def listens_at(pid: int) -> list[str]:
     """Where it accepts connections, in the order of its descriptors: `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/s`."""
     known = dict(_listening(pid))
     return [known[target] for _, target in open_files(pid) if target in known]
 
 
-def listeners_of(path: str) -> List[int]:
+def listeners_of(path: str) -> list[int]:
     """The processes that accept connections at a Unix socket."""
     wanted = "unix:" + os.path.realpath(path)
     sockets = {inode for inode, address in _listening(os.getpid()) if "unix:" + os.path.realpath(address[5:]) == wanted}
     return [pid for pid in table() if any(target in sockets for _, target in open_files(pid))]
 
 
-def _listening(pid: int) -> Iterator[Tuple[str, str]]:
+def _listening(pid: int) -> Iterator[tuple[str, str]]:
     for family in ("net/tcp", "net/tcp6"):
         for line in _read(pid, family).splitlines()[1:]:
             fields = line.split()

@@ -106,7 +106,7 @@ def why_no_successor(master: Master, folder: str) -> str:
     """What keeps USR2 from starting another master; empty when nothing does."""
     obstacle = why_never_a_successor(master)
     if not obstacle and not start_folder(master, folder):
-        return "USR2 returns to the folder it was started in, which is gone, or was before its first reload by us"
+        return "USR2 returns to the folder it was started in, and that is gone or not known"
     return obstacle
 
 

@@ -12,27 +12,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from typing import NoReturn
 
 from common import answer, fail
+from git import Silent, git, in_run
 
-MIRROR = ".deployer/repo.git"
 SILENCE = 45  # seconds: git:// knows no time-out of its own, and `check` has 60
 LFS = b"version https://git-lfs.github.com/spec/v1"
-DAMAGED = (
-    "corrupt|bad object|missing (blob|tree|commit)|unable to read|inflate|not a valid object|invalid sha1 pointer"
-    "|cannot lock ref|did not send all"
-)
-EVERYTHING = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-FETCH = ["fetch", "--quiet", "--no-tags"]
-FETCH_SETTINGS = (  # packs, never loose objects: a fetch that is killed leaves a whole pack or none
-    "fetch.unpackLimit=1",
-    "transfer.unpackLimit=1",
-    "gc.autoDetach=false",
-    "maintenance.autoDetach=false",
-)
 
 
 def main() -> None:
@@ -57,9 +44,11 @@ def run(verb: str, words: list[str]) -> None:
 def find(branch: str, url: str) -> None:
     try:
         code, out, errors = git(["ls-remote", "--heads", "--tags", "--", url], url, SILENCE)
-    except subprocess.TimeoutExpired:
+    except Silent:
         problem(f"{url} does not answer for {SILENCE} seconds", "is the address right, is a firewall between?")
     if code:
+        from git_errors import diagnosis
+
         problem(*diagnosis(url, errors))
     refs = {ref: commit for commit, tab, ref in (line.partition("\t") for line in out.split("\n")) if tab}
     for ref in (f"refs/heads/{branch}", f"refs/tags/{branch}"):
@@ -87,10 +76,6 @@ def kept(name: str) -> str:
         return file.read().rstrip("\n")
 
 
-def in_run(name: str) -> str:
-    return os.path.join(os.environ["RUN"], name)
-
-
 def no_such_branch(url: str, branch: str, refs: dict[str, str]) -> tuple[str, str]:
     from difflib import SequenceMatcher
 
@@ -103,84 +88,17 @@ def no_such_branch(url: str, branch: str, refs: dict[str, str]) -> tuple[str, st
 
 
 def fetch(url: str) -> str:
-    commit, ref = kept("commit"), kept("ref")
-    make_mirror()
-    full = whole(commit)
-    for refspecs in () if full else attempts(commit, ref):
-        code, _, errors = git(
-            [*mirror(), *fetching(), *(["--prune"] if refspecs is EVERYTHING else []), "--", url, *refspecs], url
-        )
-        if code and re.search(DAMAGED, errors):
-            code, _, errors = fetch_anew(url)
-        full = whole(commit)
-        if full:
-            break
-        if code and not re.search("not our ref|unadvertised object|n't find remote ref", errors):
-            fail(*diagnosis(url, errors))
-    if not full:
-        name = f"the commit {commit}" if not ref else f"the commit {commit} of {ref}"
-        fail(f"{url} does not have {name}", "it may have been replaced meanwhile: push it, or deploy again")
-    keep(full, ref)
-    return full
+    from mirror import bring
 
-
-def make_mirror() -> None:
-    """An empty mirror if there is none that Git can read; without what a killed Git left: we hold the deploy lock."""
-    for folder, _, names in os.walk(MIRROR):
-        for name in names:
-            if name.endswith(".lock") or name.startswith("tmp_"):
-                os.unlink(os.path.join(folder, name))
-    if git([*mirror(), "rev-parse", "--is-bare-repository"])[:2] != (0, "true\n"):
-        remake_mirror()
-
-
-def remake_mirror() -> None:
-    import shutil
-
-    if os.path.lexists(MIRROR):
-        print("the mirror of the repository is damaged: fetching all of it again", flush=True)
-        shutil.rmtree(MIRROR) if os.path.isdir(MIRROR) else os.unlink(MIRROR)
-    code, _, errors = git(["init", "--quiet", "--bare", "--template=", MIRROR])
-    if code:
-        fail(f"git cannot make the mirror {MIRROR}", errors)
-
-
-def mirror() -> list[str]:
-    return ["--git-dir=" + MIRROR]
-
-
-def whole(commit: str) -> str:
-    """The full id of a commit that is in the mirror, else "". A mirror that lacks some of its files is made anew."""
-    code, out, errors = git([*mirror(), "rev-parse", "--verify", commit + "^{commit}"])
-    if "ambiguous" in errors:
-        fail(f"{commit} names several commits", "give more of its digits")
-    if code:
-        return ""
-    full = out.strip()
-    if git([*mirror(), "rev-list", "--objects", "--no-walk", "--quiet", full])[0]:
-        remake_mirror()
-        return ""
-    return full
-
-
-def attempts(commit: str, ref: str) -> list[list[str]]:
-    """What to ask for, one after another: the ref (a flat name, since `a` and `a/b` cannot both be refs), else the
-    commit itself, which not every server gives, else everything."""
-    first = [[f"+{ref}:refs/fetched/{ref[len('refs/') :].replace('/', '%')}"]] if ref else []
-    exact = [[f"+{commit}:refs/fetched/{commit}"]] if len(commit) == 40 else []
-    return [*first, *exact, EVERYTHING]
-
-
-def fetching() -> list[str]:
-    return [word for setting in FETCH_SETTINGS for word in ("-c", setting)] + FETCH
-
-
-def fetch_anew(url: str) -> tuple[int, str, str]:
-    remake_mirror()
-    return git([*mirror(), *fetching(), "--", url, *EVERYTHING], url)
+    ref = kept("ref")
+    commit = bring(kept("commit"), ref, url)
+    keep(commit, ref)
+    return commit
 
 
 def export(release: str) -> None:
+    from mirror import IN_MIRROR
+
     commit, folder = kept("commit"), os.path.abspath(os.path.join("releases", release))
     os.umask(0o022)
     os.makedirs("releases", exist_ok=True)
@@ -188,7 +106,7 @@ def export(release: str) -> None:
         os.mkdir(folder)
     except FileExistsError:
         fail(f"{folder} exists already")
-    tree = [*mirror(), "--work-tree=" + folder]
+    tree = [*IN_MIRROR, "--work-tree=" + folder]
     index = {"GIT_INDEX_FILE": in_run("index"), "GIT_LFS_SKIP_SMUDGE": "1"}
     for words in (["read-tree", commit], ["checkout-index", "--all"]):
         code, _, errors = git([*tree, *words], more=index)
@@ -202,8 +120,11 @@ def export(release: str) -> None:
 
 
 def export_failed(commit: str, errors: str) -> None:
+    from git_errors import DAMAGED, last_line
+    from mirror import discredit
+
     if re.search(DAMAGED, errors):
-        os.unlink(os.path.join(MIRROR, "HEAD"))  # the next deploy makes the mirror anew
+        discredit()
         fail(f"the mirror of the repository is damaged: {last_line(errors)}", "deploy again: it is fetched anew")
     fail(f"git cannot write the files of {commit}: {last_line(errors)}")
 
@@ -241,152 +162,6 @@ def start(path: str, length: int) -> bytes:
         return os.read(fd, length)
     finally:
         os.close(fd)
-
-
-def git(
-    words: list[str], url: str = "", limit: float | None = None, more: dict[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Runs Git with no terminal, no stdin and no GIT_* of ours. Returns exit code, stdout and stderr."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") and name != "SSH_ASKPASS"}
-    env.update(
-        LC_ALL="C",
-        GIT_TERMINAL_PROMPT="0",
-        GIT_ASKPASS="",
-        GIT_ALLOW_PROTOCOL="https:http:ssh:git:file",
-        GIT_HTTP_LOW_SPEED_LIMIT="1000",
-        GIT_HTTP_LOW_SPEED_TIME="30",
-        GIT_SSH_COMMAND="ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15",
-        **more or {},
-    )
-    if url and (env.get("DEPLOYER_GIT_USER") or env.get("DEPLOYER_GIT_PASSWORD")):
-        env.update(GIT_ASKPASS=askpass(), DEPLOYER_GIT_HOST=host_of(url))
-        helper = ["credential.helper=", 'credential.helper=!"$GIT_ASKPASS"', "credential.useHttpPath=false"]
-        words = [word for setting in helper for word in ("-c", setting)] + words
-    process = subprocess.Popen(
-        ["git", *words],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="surrogateescape",
-        start_new_session=limit is not None,
-    )
-    try:
-        out, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-        raise
-    if url or more:
-        os.write(2, errors.encode("utf-8", "surrogateescape"))
-    return process.returncode, out, errors
-
-
-def askpass() -> str:
-    """A copy that can be executed, whatever the file's mode became on its way here."""
-    path = in_run("askpass")
-    if not os.path.exists(path):
-        with open(os.path.join(os.environ["TOOLS"], "askpass.sh"), "rb") as file:
-            text = file.read()
-        fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
-        os.write(fd, text)
-        os.close(fd)
-        os.rename(path + ".new", path)
-    return path
-
-
-def host_of(url: str) -> str:
-    """`host[:port]` as Git names it to a helper, "" for a path."""
-    _, separator, rest = url.partition("://")
-    return rest.split("/", 1)[0].rpartition("@")[2] if separator else url.partition(":")[0].rpartition("@")[2]
-
-
-def last_line(errors: str) -> str:
-    lines = [line for line in errors.splitlines() if line.strip()]
-    return lines[-1] if lines else "it says nothing"
-
-
-def diagnosis(url: str, errors: str) -> tuple[str, str]:
-    """What went wrong between Git and the repository, and its cure."""
-    from shlex import quote
-
-    host = host_of(url)
-    for pattern, what, cure in CAUSES:
-        if re.search(pattern, errors):
-            reach, name = ssh_words(url)
-            words = {"url": url, "host": host, "reach": reach, "name": quote(name), "quoted": quote(url)}
-            path = re.search("repository at '(.*)'", errors)
-            words["path"] = quote(path.group(1) if path else url)
-            return what.format(**words), cure.format(**words)
-    return f"git cannot read {url}", last_line(errors)
-
-
-def ssh_words(url: str) -> tuple[str, str]:
-    """How to reach the repository's host by hand with ssh, and its name in known_hosts."""
-    from shlex import quote
-
-    place = url.partition("://")[2].split("/", 1)[0] if "://" in url else url.partition(":")[0]
-    account, port = place, ""
-    if "://" in url and place.rpartition(":")[2].isdigit():
-        account, _, port = place.rpartition(":")
-    name = account.rpartition("@")[2]
-    known = f"[{name}]:{port}" if port not in ("", "22") else name
-    return (f"ssh -T -p {port} " if port else "ssh -T ") + quote(account), known
-
-
-PASSWORD = "use https://USER:TOKEN@{host}/… with a token that may read it, or git@{host}:… with a deploy key"
-CAUSES = (
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
-        "the host key of {host} has changed: someone may be in between",
-        "if its owner announced a new key, on the target: ssh-keygen -R {name} && {reach}",
-    ),
-    (
-        "Host key verification failed|No .* host key is known",
-        "the host key of {host} is not known on the target",
-        "on the target, compare the fingerprint it shows, and answer yes: {reach}",
-    ),
-    (
-        "Permission denied \\(",
-        "{host} does not accept the target's SSH key",
-        "make a key on the target (ssh-keygen -t ed25519), add ~/.ssh/id_ed25519.pub as a deploy key of the repository,"
-        " or set forward_agent: true",
-    ),
-    (
-        "Authentication failed|HTTP Basic: Access denied|error: 40[13]",
-        "{host} refuses the user and password of {url}",
-        PASSWORD,
-    ),
-    ("could not read (Username|Password)|terminal prompts disabled", "{host} wants a user and a password", PASSWORD),
-    (
-        "dubious ownership",
-        "the repository {path} belongs to another user, and Git does not trust it",
-        "on the target: git config --global --add safe.directory {path}",
-    ),
-    (
-        "(?i)could not resolve host|name or service not known|temporary failure in name resolution",
-        "the target cannot find a host named {host}",
-        "is the address right? on the target: getent hosts {host}",
-    ),
-    (
-        "(?i)timed out|operation too slow|timeout, server|refused|unreachable|no route to host|connection reset"
-        "|failed to connect|unable to connect",
-        "{host} cannot be reached from the target, or does not answer",
-        "is the address right, is a firewall between? on the target: git ls-remote {quoted}",
-    ),
-    (
-        "(?i)repository not found|repository '.*' not found|could not be found or you don't have permission"
-        "|error: 404|does not exist|no such file",
-        "there is no repository {url}, or it may not be seen with these credentials",
-        "is the address right? a private one needs a token in the URL or a deploy key",
-    ),
-    (
-        "does not appear to be a git repository|not a git repository|is this a git repository",
-        "{url} is no Git repository",
-        "is the address right?",
-    ),
-)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def start_again(master: Master, asked: Arguments) -> str:
     if not master.command:
         return start_command(asked)
     folder = option(master.options, "--chdir") or processes.folder(master.pid)
-    return quoted([*python_and_gunicorn(CURRENT, asked), "--chdir", through_current(folder, asked), *kept(master.command)])
+    return quoted(
+        [*python_and_gunicorn(CURRENT, asked), "--chdir", through_current(folder, asked), *kept(master.command)]
+    )
 
 
 def start_command(asked: Arguments) -> str:

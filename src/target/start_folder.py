@@ -27,7 +27,7 @@ def start_folder(master: Master, folder: str) -> str:
     """
     pwd = master.environ.get("PWD", "")
     if below_current(pwd) is not None and below_current(pwd) == below_current(folder):
-        return pwd
+        return pwd if os.path.isdir(pwd) else ""
     if os.path.islink(note_of(master.process)):
         noted = os.readlink(note_of(master.process))
         return noted if os.path.isdir(noted) else ""

@@ -153,7 +153,7 @@ async function withTmpfs(path: string, work: () => Promise<void>): Promise<void>
   try {
     await work();
   } finally {
-    execFileSync('umount', [path]);
+    execFileSync('umount', ['--lazy', path]); // the session that has just said its last word may still be in it
   }
 }
 

@@ -15,10 +15,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", "src", "target")))
-import gunicorn
 import processes
+import proof
 
-TOOLS = os.path.dirname(os.path.abspath(gunicorn.__file__))
+TOOLS = os.path.dirname(os.path.abspath(processes.__file__))
 
 SYSTEM_PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")
 PATIENCE = 20
@@ -146,8 +146,8 @@ class Lab:
         return one
 
     def serving(self, pid):
-        workers = [each for each in processes.table().values() if each.parent == pid]
-        return len(workers) == WORKERS and all(gunicorn.booted(each) for each in workers)
+        workers = processes.children(pid)
+        return len(workers) == WORKERS and all(proof.booted(each) for each in workers)
 
     def how(self, style):
         """A: from a shell in current. B: as a manager does, in its real folder. C: -m. D: --chdir. E: the Python named
@@ -257,8 +257,7 @@ def ask(address, path="/"):
 
 
 def descendants(pid):
-    children = [one.pid for one in processes.table().values() if one.parent == pid]
-    return [each for child in children for each in (child, *descendants(child))]
+    return [each for child in processes.children(pid) for each in (child.pid, *descendants(child.pid))]
 
 
 def wait_for(true, seconds=PATIENCE):

@@ -112,6 +112,8 @@ class Build(Environment):
         self.write(f".deployer/environments/{old}/half-written")
         self.assertEqual(self.build(), (old, "built"))
         self.assertFalse(os.path.exists(f"{place}/half-written"))
+        self.write(f".deployer/environments/{old}/complete")
+        self.assertEqual(self.build(), (f"{old}-2", "built"))
 
     def test_requirements_with_hashes_in_a_project_with_modules_named_like_pips(self):
         with open(glob.glob(f"{WHEELS}/tinylib-1-*.whl")[0], "rb") as file:

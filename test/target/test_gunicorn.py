@@ -12,9 +12,15 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import APPLICATION, TOOLS, Lab, Load, another_python, ask, processes, wait_for
+from lab import APPLICATION, TOOLS, Lab, Load, another_python, ask, processes, wait_for, write
 
 OTHER_PYTHON = another_python()
+
+# Runs gunicorn.py as if every master had been started long ago: nothing is concluded from its age.
+LONG_AGO = f"""
+import sys; sys.path.insert(0, {TOOLS!r})
+import gunicorn, start_folder; start_folder.UNTOUCHED = 0; gunicorn.main(sys.argv[1:])
+"""
 
 
 class OneSite(unittest.TestCase):
@@ -35,15 +41,15 @@ class OneSite(unittest.TestCase):
         lab.switch(self.releases[0])
         return lab
 
-    def deploy(self, release, *words):
+    def deploy(self, release, *words, **more):
         """What a deploy asks of it, in order; the result of what failed, else of `reload`."""
         state = ("--state", f"{self.base}/state")
         for verb in (["check", *state], ["environment", "--release", release], ["check-config", "--release", release]):
-            done = self.lab.gunicorn(*verb, *words)
+            done = self.lab.gunicorn(*verb, *words, **more)
             if done.code:
                 return done
         self.lab.switch(release)
-        return self.lab.gunicorn("reload", "--release", release, *state, *words)
+        return self.lab.gunicorn("reload", "--release", release, *state, *words, **more)
 
     def assert_served(self, pid, page):
         address = processes.listens_at(pid)[0]
@@ -181,13 +187,50 @@ class NewMaster(OneSite):
         self.assert_refused(self.deploy(self.r2), "--preload", "-m gunicorn", pid=one.pid)
 
     def test_not_where_it_may_return_to_a_removed_folder(self):
-        changed = "import gunicorn; gunicorn.UNTOUCHED = 0; gunicorn.main(sys.argv[1:])"
-        before = f"import sys; sys.path.insert(0, {TOOLS!r}); {changed}"
-        self.lab.environment("e3", "L3", gunicorn="99.0")
-        release = self.lab.release("V4", "e3")
         one = self.lab.start("E")
-        done = self.lab.gunicorn("environment", "--release", release, before=before)
-        self.assert_refused(done, "returns to the release it was started in", pid=one.pid)
+        done = self.lab.gunicorn("environment", "--release", self.other_gunicorn(), before=LONG_AGO)
+        self.assert_refused(done, "returns to the folder it was started in", pid=one.pid)
+
+    def other_gunicorn(self):
+        self.lab.environment("e3", "L3", gunicorn="99.0")
+        return self.lab.release("V4", "e3")
+
+    def test_after_reloads_where_cleanup_keeps_the_folder_it_was_started_in(self):
+        one = self.lab.start("E")
+        with Load(one.pid) as load:
+            self.assert_deployed(self.deploy(self.r2), "V2 L1", load)
+            self.assert_deployed(self.deploy(self.r3, before=LONG_AGO), "V3 L2", load)
+            self.clean_up(self.r3)
+            self.assertEqual(os.listdir(f"{self.lab.deploy}/releases"), [self.r1, self.r3])
+            fourth = self.other_gunicorn()
+            done = self.deploy(fourth, before=LONG_AGO)
+            self.assert_deployed(done, "V4 L3", load)
+        self.assertNotEqual(int(done["served"]), one.pid)
+        one.wait()
+        self.clean_up(fourth)
+        self.assertEqual(os.listdir(f"{self.lab.deploy}/releases"), [fourth])
+
+    def clean_up(self, live):
+        for release in os.listdir(f"{self.lab.deploy}/releases"):
+            write(f"{self.lab.deploy}/.deployer/history/{release}", "begun\ngood\n")
+        words = ["--keep", "1", "--max-backups", "1", "--backup-path", self.base, "--site", "shop"]
+        done = self.lab.run("history.py", "prune", *words, env={**os.environ, "RELEASE": live, "RUN": "/none"})
+        self.assertEqual(done.code, 0, done)
+
+    def test_not_where_that_folder_was_removed_however_young_the_master(self):
+        one = self.lab.start("E")
+        self.assertEqual(self.deploy(self.r2).code, 0)
+        shutil.rmtree(f"{self.lab.deploy}/releases/{self.r1}")
+        done = self.deploy(self.other_gunicorn())
+        self.assert_refused(done, "returns to the folder it was started in", pid=one.pid, page="V2 L1")
+
+    def test_the_folder_of_one_that_never_needs_it_is_not_kept(self):
+        for style in "CF":
+            one = self.lab.start(style)
+            self.assertEqual(self.deploy(self.r2).code, 0)
+            self.assertFalse(os.path.exists(f"{self.lab.deploy}/.deployer/masters"))
+            one.terminate()
+            one.wait()
 
     def test_an_unfinished_second_master_is_ended_first(self):
         one = self.lab.start("E")
@@ -195,7 +238,7 @@ class NewMaster(OneSite):
         os.kill(one.pid, signal.SIGUSR2)
 
         def second():
-            return [each for each in processes.table().values() if each.parent == one.pid and children_of(each.pid)]
+            return [each for each in processes.children(one.pid) if processes.children(each.pid)]
 
         wait_for(second)
         stray = second()[0]
@@ -260,7 +303,7 @@ class Broken(OneSite):
         self.lab.switch(stuck)
         done = self.lab.gunicorn("reload", "--release", stuck, "--timeout", "2")
         self.assert_refused(done, "serves on as before", "has no workers", pid=one.pid)
-        self.assertEqual(len(children_of(one.pid)), 2)
+        self.assertEqual(len(processes.children(one.pid)), 2)
 
     def test_slow_boot_is_waited_for(self):
         slow = self.lab.release("V5", "e1", wsgi="import time; time.sleep(2)\n" + APPLICATION)
@@ -312,6 +355,49 @@ class Found(OneSite):
         mine.terminate()
         mine.wait()
         self.assertTrue(self.lab.gunicorn("reload", "--release", self.r2)["unserved"])
+
+    def named_through_a_link(self):
+        """From now on, deploy_path has another name in what is started."""
+        link = f"{self.base}/the link"
+        os.symlink(self.lab.deploy, link)
+        self.lab.deploy, self.lab.current = link, f"{link}/current"
+
+    def test_deploy_path_through_a_link(self):
+        self.named_through_a_link()
+        for style in "ACDER":
+            self.lab.switch(self.r1)
+            one = self.lab.start(style)
+            with Load(one.pid) as load:
+                self.assert_deployed(self.deploy(self.r2), "V2 L1", load)
+                if style in "CER":
+                    self.assert_deployed(self.deploy(self.r3), "V3 L2", load)
+            one.terminate()
+            one.wait()
+
+    def test_a_new_master_where_deploy_path_goes_through_a_link(self):
+        self.named_through_a_link()
+        one = self.lab.start("F", "--preload")
+        with Load(one.pid) as load:
+            self.assert_deployed(self.deploy(self.r2, before=LONG_AGO), "V2 L1", load)
+
+    def test_a_configuration_in_the_release_where_deploy_path_goes_through_a_link(self):
+        self.named_through_a_link()
+        for release, text in ((self.r1, ""), (self.r2, "raise RuntimeError('not this one')")):
+            write(f"{self.lab.deploy}/releases/{release}/config.py", text)
+        one = self.lab.start("E", "--config", f"{self.lab.current}/config.py")
+        self.assert_refused(self.deploy(self.r2), "not this one", pid=one.pid)
+
+    def test_releases_may_lie_on_another_disk(self):
+        releases = f"{self.lab.deploy}/releases"
+        shutil.move(releases, f"{self.base}/a disk")
+        os.symlink(f"{self.base}/a disk", releases)
+        for release in os.listdir(releases):
+            os.unlink(f"{releases}/{release}/.venv")
+            environment = "e2" if release == self.r3 else "e1"
+            os.symlink(f"{self.lab.deploy}/.deployer/environments/{environment}", f"{releases}/{release}/.venv")
+        one = self.lab.start("E")
+        with Load(one.pid) as load:
+            self.assert_deployed(self.deploy(self.r3), "V3 L2", load)
 
     def test_two_masters_of_one_site(self):
         both = [self.lab.start("E"), self.lab.start("D")]
@@ -368,10 +454,13 @@ class Found(OneSite):
         server, deployer = self.ordinary_user(), self.ordinary_user()
         os.chmod(self.base, 0o755)
         one = self.lab.start("E", preexec_fn=become(server))
+        self.named_through_a_link()
+        named = self.lab.start("E", preexec_fn=become(server))
         seen = subprocess.run(["readlink", f"/proc/{one.pid}/cwd"], preexec_fn=become(deployer), stdout=subprocess.PIPE)
         self.assertNotEqual(seen.returncode, 0, "the machine shows everything: this test proves nothing")
         done = self.lab.gunicorn("check", python="/usr/bin/python3", preexec_fn=become(deployer))
         self.assert_refused(done, f"as user {server.pw_name}", f"deploy as {server.pw_name}", pid=one.pid)
+        self.assertIn(f"Gunicorn {named.pid} serves", done["problem"])
         done = self.lab.gunicorn("reload", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
         self.assert_refused(done, f"as user {server.pw_name}", pid=one.pid)
 
@@ -390,10 +479,6 @@ def become(user):
         os.setuid(user.pw_uid)
 
     return change
-
-
-def children_of(pid):
-    return [each for each in processes.table().values() if each.parent == pid]
 
 
 if __name__ == "__main__":

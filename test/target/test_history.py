@@ -5,7 +5,11 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from site_folder import SOMEONE, SiteFolder
+from site_folder import SOMEONE, TOOLS, SiteFolder
+
+sys.path.insert(0, TOOLS)
+import processes
+import retention
 
 SITE = "www.example.com"
 
@@ -198,6 +202,44 @@ class Prune(History):
         self.prune(5, keep=1)
         self.assertEqual(self.folders(), [id_of(5)])
 
+    def test_a_release_that_a_gunicorn_was_started_in_stays_while_it_lives(self):
+        for number in range(4):
+            self.release(number, "good T")
+        self.live(3)
+        releases = self.path("releases")
+        environment = {"PWD": os.path.join(releases, id_of(0))}
+        master = subprocess.Popen(["gunicorn: master", "100"], executable="/bin/sleep", env=environment, cwd="/")
+        other = subprocess.Popen(["sleep", "100"], env={"PWD": os.path.join(releases, id_of(2))}, cwd="/")
+        started = processes.process(other.pid).start
+        os.mkdir(self.path(".deployer/masters"))
+        os.symlink(os.path.join(releases, id_of(1)), self.path(".deployer/masters", f"{other.pid}.{started}"))
+        os.symlink(os.path.join(releases, id_of(2)), self.path(".deployer/masters", f"{other.pid}.{started + 1}"))
+        try:
+            self.prune(3, keep=1)
+        finally:
+            for process in (master, other):
+                process.kill()
+                process.wait()
+        self.assertEqual(self.folders(), [id_of(0), id_of(1), id_of(3)])
+        self.prune(3, keep=1)
+        self.assertEqual(self.folders(), [id_of(3)])
+        self.assertEqual(os.listdir(self.path(".deployer/masters")), [])
+
+    def test_releases_may_lie_on_another_disk(self):
+        disk = os.path.join(self.base, "shop on a disk")
+        os.makedirs(disk)
+        os.symlink(disk, self.path("releases"))
+        for number in range(3):
+            self.release(number, "good T")
+        self.live(2)
+        process = subprocess.Popen(["sleep", "100"], cwd=self.path("releases", id_of(0)))
+        try:
+            self.prune(2, keep=1)
+        finally:
+            process.kill()
+            process.wait()
+        self.assertEqual(self.folders(), [id_of(0), id_of(2)])
+
     def test_what_is_mounted_in_a_release_is_not_emptied(self):
         for number in range(2):
             self.release(number, "good T")
@@ -316,39 +358,32 @@ class Prune(History):
         )
 
 
-class Decide(History):
+class Retention(unittest.TestCase):
     def test_any_history_keeps_what_it_must(self):
         chance = random.Random(7)
-        for _ in range(60):
+        for _ in range(500):
             self.assert_rules(chance)
 
     def assert_rules(self, chance):
         ids = [id_of(number) for number in chance.sample(range(1000), 12)]
-        records = {
-            id: chance.choices(["begun", "good", "failed", "left", "removed"], k=chance.randint(0, 4)) for id in ids
-        }
+        choice = ["begun", "good", "failed", "left", "removed"]
+        events = {id: chance.choices(choice, k=chance.randint(0, 4)) for id in ids}
+        records = {id: retention.record([event] for event in each) for id, each in events.items() if each}
         folders = [*chance.sample(ids, 9), "notes", "20261122"]
         live, busy, keep = chance.choice(ids), chance.sample(ids, 2), chance.randint(1, 4)
-        lines = [
-            f"keep {keep}",
-            f"live {live}",
-            *(f"busy {id}" for id in busy),
-            *(f"folder {name}" for name in folders),
-        ]
-        lines += [f"record {id} {' '.join(events)}" for id, events in records.items() if events]
-        code, _, log = self.call("history.py", "decide", stdin="\n".join(lines))
-        self.assertEqual(code, 0, log)
-        deleted = log.split()
-        state = {id: ([event for event in events if event != "begun"] or [""])[-1] for id, events in records.items()}
+        case = (keep, {live}, set(busy), set(folders), records)
+        deleted = retention.doomed(*case)
+        self.assertEqual(deleted, sorted(deleted))
+        state = {id: ([event for event in each if event != "begun"] or [""])[-1] for id, each in events.items()}
         good = sorted(id for id in folders if state.get(id) == "good")[-keep:]
         for id in deleted:
             self.assertIn(id, folders)
-            self.assertIn("begun", records[id])
+            self.assertIn("begun", events[id])
             self.assertNotIn(id, [live, *busy, *good])
         kept = [id for id in folders if id in ids and id not in deleted and id not in [live, *busy]]
         for id in kept:
             newer = state[id] == "left" and (not good or id > good[0])
-            self.assertTrue("begun" not in records[id] or id in good or newer or state[id] == "removed", (id, lines))
+            self.assertTrue("begun" not in events[id] or id in good or newer or state[id] == "removed", (id, case))
 
 
 if __name__ == "__main__":

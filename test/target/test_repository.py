@@ -191,10 +191,10 @@ class Diagnosis(Repository):
     def test_each_cause_has_its_cure(self):
         sys.path.insert(0, self.tools_for_all())
         self.addCleanup(sys.path.remove, os.path.join(self.base, "tools"))
-        import repository
+        import git_errors
 
         for errors, expected in self.CASES:
-            said = "\n".join(repository.diagnosis("ssh://git@github.com:2222/a/b.git", errors))
+            said = "\n".join(git_errors.diagnosis("ssh://git@github.com:2222/a/b.git", errors))
             self.assertIn(expected, said)
             self.assertNotRegex(said, r"\{[a-z]+\}")
 
