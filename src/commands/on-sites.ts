@@ -83,7 +83,7 @@ async function run(
   width: Width,
 ): Promise<readonly Verdict[]> {
   using interruption = listenForInterruption((count) => show.say(count === 1 ? STOPPING : LEAVING));
-  return inParallel(sites, hostOf, width, async (site) => {
+  return await inParallel(sites, hostOf, width, async (site) => {
     show.announce(site, `${command.action(site)} (${targetOf(site)})`);
     const result = interruption.signal
       ? refusedVerdict(

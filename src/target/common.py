@@ -3,6 +3,7 @@
 File descriptor 3 takes records `key=value`, each ended by a NUL, so that a value may hold anything else. Keys that the
 session and the client know: skip, error, message, hint, problem, warning, note, secret, release, commit.
 """
+
 import os
 import sys
 from typing import NoReturn

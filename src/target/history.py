@@ -128,8 +128,7 @@ def in_use() -> set[str]:
         texts += [processes.folder(pid), processes.executable(pid), *words]
         if is_gunicorn(words):
             texts.append(processes.environment(pid).get("PWD", ""))
-    names = "|".join({RELEASES, re.escape(os.path.basename(os.path.realpath(RELEASES)))})
-    return set(re.findall(f"(?<![^/\\s'\"=:])(?:{names})/({ID})(?![0-9])", "\n".join(texts)))
+    return set(re.findall(f"(?<![^/\\s'\"=:])releases/({ID})(?![0-9])", "\n".join(texts)))
 
 
 def unsettled() -> set[str]:

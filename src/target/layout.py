@@ -10,7 +10,7 @@ import os
 
 DEPLOY = os.getcwd()
 CURRENT = DEPLOY + "/current"
-RELEASES = os.path.realpath("releases")
+RELEASES = DEPLOY + "/releases"
 
 
 def live() -> str:

@@ -75,7 +75,7 @@ def prepare_connections() -> None:
 def limit_lock_waits(connection: Any, **_more: Any) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET lock_timeout = %s", [LOCK_TIMEOUT])
+            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
 
 
 def real_aliases() -> list[str]:

@@ -69,30 +69,36 @@ test('an undo that fails stops no other, and what is not undone is told', async 
   await expectUnlocked(place.site);
 });
 
-test('a step out of time is killed with all its children before its undo, whatever they do to stay', async () => {
-  await using place = await lab();
-  const { outcome } = await run(
-    place.site,
-    [
-      {
-        name: 'dependencies',
-        limit: 0.3,
-        run: `trap '' TERM; ${STUBBORN_CHILDREN} echo waiting; sleep 1000; sleep 1000`,
-        undo: 'for pid in $(cat children); do grep -h ^State: /proc/$pid/status >>seen 2>&1 || echo gone >>seen; done',
-      },
-    ],
-    { options: { times: { grace: 0.3 } } },
-  );
-  expect(outcome).toMatchObject({
-    how: 'undone',
-    why: 'failed',
-    failure: { code: 124, lastLines: ['waiting'] },
-  });
-  expect(numbersIn(place.site, 'children')).toHaveLength(3);
-  expect(textIn(place.site, 'seen')).not.toMatch(/sleeping|running/);
-  expect(numbersIn(place.site, 'children').filter(alive)).toEqual([]);
-  await expectUnlocked(place.site);
-});
+test.each([
+  ['does too', "trap '' TERM;"],
+  ['does not', ''],
+])(
+  'a step out of time is killed with its children before its undo, though they try to stay and it %s',
+  async (_, trap) => {
+    await using place = await lab();
+    const { outcome } = await run(
+      place.site,
+      [
+        {
+          name: 'dependencies',
+          limit: 0.3,
+          run: `${trap} ${STUBBORN_CHILDREN} echo waiting; sleep 1000; sleep 1000`,
+          undo: 'for pid in $(cat children); do grep -h ^State: /proc/$pid/status >>seen 2>&1 || echo gone >>seen; done',
+        },
+      ],
+      { options: { times: { grace: 0.3 } } },
+    );
+    expect(outcome).toMatchObject({
+      how: 'undone',
+      why: 'failed',
+      failure: { code: 124, lastLines: ['waiting'] },
+    });
+    expect(numbersIn(place.site, 'children')).toHaveLength(3);
+    expect(textIn(place.site, 'seen')).not.toMatch(/sleeping|running/);
+    expect(numbersIn(place.site, 'children').filter(alive)).toEqual([]);
+    await expectUnlocked(place.site);
+  },
+);
 
 test('a step that ends in time when it is asked to may tidy up', async () => {
   await using place = await lab();

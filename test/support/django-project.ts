@@ -32,7 +32,7 @@ export interface Project {
 }
 
 /** A folder of wheels from which the project installs without a network, filled on first use. */
-export async function wheelhouse(): Promise<string> {
+async function wheelhouse(): Promise<string> {
   return (await execa('/usr/bin/python3', [`${HERE}wheelhouse.py`])).stdout;
 }
 

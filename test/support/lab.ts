@@ -6,7 +6,8 @@ import { createProject, type Project } from './django-project.ts';
 import { type Address, get } from './request-loop.ts';
 import { tmpFolder } from './tmp.ts';
 
-const BIN = new URL('../../bin/deployer.js', import.meta.url).pathname;
+/** What `npm run build` made runnable. */
+export const BIN = new URL('../../bin/deployer.js', import.meta.url).pathname;
 
 /** A little world: a real Django project in Git, a sites.yml, a target folder on this machine. All of it goes at the end. */
 export interface Lab extends AsyncDisposable {

@@ -201,7 +201,7 @@ class NewMaster(OneSite):
             self.assert_deployed(self.deploy(self.r2), "V2 L1", load)
             self.assert_deployed(self.deploy(self.r3, before=LONG_AGO), "V3 L2", load)
             self.clean_up(self.r3)
-            self.assertEqual(os.listdir(f"{self.lab.deploy}/releases"), [self.r1, self.r3])
+            self.assertEqual(sorted(os.listdir(f"{self.lab.deploy}/releases")), [self.r1, self.r3])
             fourth = self.other_gunicorn()
             done = self.deploy(fourth, before=LONG_AGO)
             self.assert_deployed(done, "V4 L3", load)
@@ -386,18 +386,6 @@ class Found(OneSite):
             write(f"{self.lab.deploy}/releases/{release}/config.py", text)
         one = self.lab.start("E", "--config", f"{self.lab.current}/config.py")
         self.assert_refused(self.deploy(self.r2), "not this one", pid=one.pid)
-
-    def test_releases_may_lie_on_another_disk(self):
-        releases = f"{self.lab.deploy}/releases"
-        shutil.move(releases, f"{self.base}/a disk")
-        os.symlink(f"{self.base}/a disk", releases)
-        for release in os.listdir(releases):
-            os.unlink(f"{releases}/{release}/.venv")
-            environment = "e2" if release == self.r3 else "e1"
-            os.symlink(f"{self.lab.deploy}/.deployer/environments/{environment}", f"{releases}/{release}/.venv")
-        one = self.lab.start("E")
-        with Load(one.pid) as load:
-            self.assert_deployed(self.deploy(self.r3), "V3 L2", load)
 
     def test_two_masters_of_one_site(self):
         both = [self.lab.start("E"), self.lab.start("D")]

@@ -225,21 +225,6 @@ class Prune(History):
         self.assertEqual(self.folders(), [id_of(3)])
         self.assertEqual(os.listdir(self.path(".deployer/masters")), [])
 
-    def test_releases_may_lie_on_another_disk(self):
-        disk = os.path.join(self.base, "shop on a disk")
-        os.makedirs(disk)
-        os.symlink(disk, self.path("releases"))
-        for number in range(3):
-            self.release(number, "good T")
-        self.live(2)
-        process = subprocess.Popen(["sleep", "100"], cwd=self.path("releases", id_of(0)))
-        try:
-            self.prune(2, keep=1)
-        finally:
-            process.kill()
-            process.wait()
-        self.assertEqual(self.folders(), [id_of(0), id_of(2)])
-
     def test_what_is_mounted_in_a_release_is_not_emptied(self):
         for number in range(2):
             self.release(number, "good T")
