@@ -1,5 +1,5 @@
 import { type DeployError, type ErrorCode, exitCodeOf } from './errors.ts';
-import type { Failure } from './events.ts';
+import { failureLines, reasonOf } from './failure-text.ts';
 import type { Plan } from './plan.ts';
 import type { Outcome } from './session.ts';
 
@@ -44,11 +44,11 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
         live: outcome.live,
         reason: outcome.failure?.error,
         exit: exitCodeOf(undoneCode(plan, outcome, stoppedBy)),
-        summary: undoneSummary(plan, outcome),
+        summary: `${whatFailed(plan, outcome)}, ${howItStands(plan, outcome)}`,
         details: [
           ...failureLines(outcome.failure),
           liveLine(outcome.live),
-          adviceAfter(plan, outcome),
+          ...adviceAfter(plan, outcome),
         ],
       };
     case 'stuck':
@@ -57,15 +57,12 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
         release: outcome.release,
         live: outcome.live,
         exit: exitCodeOf('not-undone'),
-        summary: `${undoneSummary(plan, outcome).replace(/, and undone$/, '')}, and NOT wholly undone: act now`,
+        summary: `${whatFailed(plan, outcome)}, and NOT wholly undone: act now`,
         details: [
           ...failureLines(outcome.failure),
           ...outcome.remains.flatMap(({ step, failure }) => [
-            `not undone: ${step}: ${failure.message ?? `its undo ended with exit code ${failure.code}`}`,
-            ...(failure.message === undefined
-              ? failure.lastLines.map((line) => `  | ${line}`)
-              : []),
-            ...(failure.hint === undefined ? [] : [`to do: ${failure.hint}`]),
+            `not undone: ${step}${reasonOf(failure)}`,
+            ...failureLines(failure),
           ]),
           liveLine(outcome.live),
           logLine(plan, outcome.release),
@@ -159,49 +156,34 @@ function undoneCode(plan: Plan, { why, step }: Undone, stoppedBy: Signal | undef
 export const codeOf = (signal: Signal): ErrorCode =>
   ({ SIGINT: 'interrupted', SIGTERM: 'terminated', SIGHUP: 'hung-up' })[signal] as ErrorCode;
 
-function undoneSummary(plan: Plan, { why, step, failure }: Undone): string {
+function whatFailed(plan: Plan, { why, step, failure }: Undone): string {
   const verb = {
     failed: 'failed',
     cancelled: 'stopped',
     terminated: 'stopped by unlock --force or a signal on the target',
     lost: 'stopped',
   }[why];
-  const reason = why === 'failed' ? reasonOf(failure) : '';
-  return `${plan.kind} ${verb} in ${step}${reason}, ${step === 'check' || step === 'lock' ? 'nothing was changed' : 'and undone'}`;
+  return `${plan.kind} ${verb} in ${step}${why === 'failed' ? reasonOf(failure) : ''}`;
 }
 
-function reasonOf(failure: Failure | undefined): string {
-  if (failure === undefined) return '';
-  if (failure.message !== undefined) return `: ${failure.message}`;
-  const count = failure.problems.length;
-  if (count > 0) return `: ${count} problem${count === 1 ? '' : 's'}`;
-  if (failure.code === 124) return ': out of time';
-  return failure.code > 128
-    ? `: ended by signal ${failure.code - 128}`
-    : `: exit code ${failure.code}`;
-}
-
-function failureLines(failure: Failure | undefined): readonly string[] {
-  if (failure === undefined) return [];
-  return [
-    ...failure.problems.flatMap((problem) =>
-      problem.split('\n').map((line, index) => (index === 0 ? `- ${line}` : `  ${line}`)),
-    ),
-    ...(failure.problems.length > 0 ? [] : failure.lastLines.map((line) => `  | ${line}`)),
-    ...(failure.hint === undefined ? [] : [`to do: ${failure.hint}`]),
-  ];
+function howItStands({ kind }: Plan, { step }: Undone): string {
+  if (step === 'check' || step === 'lock') return 'nothing was changed';
+  return kind === 'restart' ? 'and the site is not proven to be served: act now' : 'and undone';
 }
 
 const liveLine = (live: string): string =>
   live === '' ? 'live now: nothing (nothing was live before)' : `live now: ${live}, as before`;
 
-function adviceAfter(plan: Plan, { why, failure, release }: Undone): string {
-  if (why !== 'failed') return `to do: run deployer ${plan.kind} ${plan.site} again when you like`;
-  if (failure?.error === 'nothing-to-roll-back')
-    return `to do: deploy another commit: deployer deploy ${plan.site}`;
+function adviceAfter(plan: Plan, { why, failure, release }: Undone): readonly string[] {
+  const again = `deployer ${plan.kind} ${plan.site}`;
+  if (why !== 'failed') return [`to do: run ${again} again when you like`];
+  if (failure?.error === 'nothing-to-roll-back') return [`to do: deployer deploy ${plan.site}`];
   if (failure !== undefined && failure.problems.length > 0)
-    return `to do: mend what is listed, then run deployer ${plan.kind} ${plan.site} again`;
-  return logLine(plan, release);
+    return [`to do: mend what is listed, then run ${again} again`];
+  return [
+    ...(failure?.hint === undefined ? [`to do: mend it, then run ${again} again`] : []),
+    logLine(plan, release),
+  ];
 }
 
 const logLine = (plan: Plan, release: string): string =>
