@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -19,6 +19,12 @@ test('a deploy is the documented steps in their order, then cleanup', () => {
   expect(entries.filter(({ phase }) => phase === 'after').map(({ name }) => name)).toEqual([
     'cleanup',
   ]);
+});
+
+test('every program of the target travels with it', async () => {
+  const files = await readdir(new URL('../src/target', import.meta.url));
+  const programs = files.filter((name) => /\.(py|sh)$/.test(name) && name !== 'session.py');
+  expect([...deployPlan().tools].sort()).toEqual(programs.sort());
 });
 
 test('what may not be cut is finished, and a migration is never killed', () => {
