@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn, Set, Tuple
 LOCK_TIMEOUT = "10s"  # of PostgreSQL: a migration that waits for a lock makes all others wait behind it
 BEFORE = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "applied-before")
 ATTEMPT = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "migration-attempt")
+migrating = ""
 
 Key = Tuple[str, str]
 Keys = Set[Key]
@@ -117,7 +118,7 @@ def apply() -> None:
         call_command("migrate", interactive=False)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        fail(f"migrate failed: {in_words(error)}")
+        fail(f"{migrating or 'migrate'} failed: {in_words(error)}")
 
 
 def remember_state() -> None:
@@ -151,15 +152,20 @@ def write(path: str, text: str) -> None:
 
 
 def remember_attempts() -> None:
-    """A migration that no transaction holds may stop half-way without being recorded as applied: the last is noted."""
+    """Keeps in `migrating` which migration is under way. One that no transaction holds may stop half-way without being
+    recorded as applied: the last is noted."""
     from django.db.migrations.executor import MigrationExecutor
 
     apply_migration = MigrationExecutor.apply_migration
 
     def noted(self: Any, state: Any, migration: Any, *words: Any, **more: Any) -> Any:
+        global migrating
         if not (migration.atomic and self.connection.features.can_rollback_ddl):
             write(ATTEMPT, json.dumps([self.connection.alias, migration.app_label, migration.name]))
-        return apply_migration(self, state, migration, *words, **more)
+        migrating = name_of((migration.app_label, migration.name))
+        state = apply_migration(self, state, migration, *words, **more)
+        migrating = ""
+        return state
 
     MigrationExecutor.apply_migration = noted
 

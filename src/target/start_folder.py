@@ -48,7 +48,7 @@ def began_here(master: Master) -> bool:
 
 
 def note(master: Master) -> None:
-    """Notes it, where it is known, before a HUP; what is noted already stays. A note that fails costs a later USR2 only."""
+    """Notes it, where it is known, before a HUP; a note once made stays. One that fails only costs a later USR2."""
     if below_current(master.environ.get("PWD", "")) is None and began_here(master):
         with suppress(OSError):
             os.makedirs(NOTES, exist_ok=True)
