@@ -37,6 +37,8 @@ export const RUN_FILES = {
   migrations: sh`"$RUN/migrations"`,
   /** `collect`, `outside` or `skip REASON`. */
   staticFiles: sh`"$RUN/static"`,
+  /** The folders that were made for the backup, the innermost first. */
+  backupFolders: sh`"$RUN/backup-folders"`,
   /** The migrations that were applied before this run, as JSON; there once `migrate` began. */
   appliedBefore: sh`"$RUN/applied-before"`,
 } as const;

@@ -1,5 +1,5 @@
 import type { Site } from '../config/site.ts';
-import { backupFile, backupPart } from '../layout.ts';
+import { backupFile, backupPart, RUN_FILES } from '../layout.ts';
 import { type Script, sh } from '../shell.ts';
 import type { Step } from './step.ts';
 
@@ -11,6 +11,8 @@ export const backup: Step = {
   run: (site) => sh`
     live=$(live)
     [ -n "$live" ] || skip 'first deploy: nothing to back up'
+    folder=${site.backupPath}
+    until [ -d "$folder" ]; do printf '%s\n' "$folder" >>${RUN_FILES.backupFolders}; folder=$(dirname -- "$folder"); done
     mkdir -p -- ${site.backupPath}
     umask 077
     part=${backupPart(site)}
@@ -18,7 +20,10 @@ export const backup: Step = {
     gzip -t "$part" && tar -tzf - <"$part" >/dev/null || fail 'the backup cannot be read through to its end'
     mv -f -- "$part" ${backupFile(site)}
     answer note ${`${site.backupPath}/${site.name}_`}"$RELEASE.tar.gz"`,
-  undo: (site) => sh`rm -f -- ${backupPart(site)} ${backupFile(site)}`,
+  undo: (site) => sh`
+    rm -f -- ${backupPart(site)} ${backupFile(site)}
+    [ -e ${RUN_FILES.backupFolders} ] || exit 0
+    while IFS= read -r folder; do rmdir -- "$folder" 2>/dev/null || :; done <${RUN_FILES.backupFolders}`,
 };
 
 /** GNU tar ends with 1 when a file changed while it was read, as files of a live site do; elsewhere 1 is a failure. */

@@ -14,10 +14,10 @@ export const collectStatic: Step = {
       outside) printf 'static outside\n' >>.deployer/history/"$RELEASE" ;;
       *) ${site.commands.static === undefined ? sh`skip "$(sed 's/^skip //' ${RUN_FILES.staticFiles})"` : sh`:`} ;;
     esac
-    ${collect(site, sh`"$RELEASE"`)}`,
+    ${collect(site, sh`"$RELEASE"`, once)}`,
   undo: (site) => sh`
     [ "$(cat ${RUN_FILES.staticFiles} 2>/dev/null)" = outside ] && [ -n "$(live)" ] || exit 0
-    ${collect(site, sh`"$(live)"`)}`,
+    ${collect(site, sh`"$(live)"`, again)}`,
 };
 
 /** Collects again for the release that is gone back to, if its static files lie outside of it. */
@@ -28,11 +28,14 @@ export const recollectStatic: Step = {
   run: (site) => sh`
     grep -qs '^static outside' .deployer/history/"$RELEASE" || skip 'they are in the release'
     printf outside >${RUN_FILES.staticFiles}
-    ${collect(site, sh`"$RELEASE"`)}`,
+    ${collect(site, sh`"$RELEASE"`, again)}`,
   ...(collectStatic.undo && { undo: collectStatic.undo }),
 };
 
-const collect = (site: Site, release: Script): Script =>
+const collect = (site: Site, release: Script, how: typeof once): Script =>
   site.commands.static === undefined
-    ? sh`manage ${release} collectstatic --noinput`
+    ? how(release)
     : sh`in_release ${release} . sh -c ${site.commands.static}`;
+
+const once = (release: Script): Script => sh`manage ${release} collectstatic --noinput`;
+const again = (release: Script): Script => sh`django recollect.py ${release}`;

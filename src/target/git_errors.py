@@ -43,7 +43,7 @@ def last_line(errors: str) -> str:
     return lines[-1] if lines else "it says nothing"
 
 
-PASSWORD = "use https://USER:TOKEN@{host}/… with a token that may read it, or git@{host}:… with a deploy key"
+PASSWORD = "put a user and a token that may read it into the https URL, or use git@{host}:… with a deploy key"
 CAUSES = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",

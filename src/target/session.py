@@ -484,6 +484,7 @@ class Run:
         for index, entry in enumerate(self.entries):
             if entry.phase == b"after" and not self.committed:
                 self.commit_release()
+            client.turn({}, 0)  # what came while the last step ended
             if not self.committed and client.lost():
                 return b"lost", client.lost(), entry.name
             self.note_through(
@@ -921,6 +922,7 @@ def main() -> int:
     if sys.version_info < (3, 8):
         sys.stderr.write("python3 is older than 3.8: it is %d.%d.%d\n" % sys.version_info[:3])
         return 4
+    os.closerange(3, 1024)  # a lock of the caller's shell must not live on in a server that a step starts
     client = Client()
     client.unsent += b"\ndeployer session 1\n"  # whatever a login shell printed before this is noise
     while client.plan is None:

@@ -1,6 +1,7 @@
 """Gives the directories that the site writes to their mode, where their links lead.
 
 writable.py --mode 775 [--recursive] [--sudo] --dir D …
+writable.py undo                                           removes the directories that it made, where they are empty
 
 Recursion gives `x` to directories only, keeps a file's own, and follows no link. An entry of another owner that has
 the bits already is fine; with --sudo the others are changed by `sudo -n chmod`.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 
 from common import fail
 
@@ -20,6 +22,8 @@ EXECUTABLE = 0o111
 
 
 def main() -> None:
+    if sys.argv[1] == "undo":
+        return undo()
     options: dict[str, list[str]] = {}
     rest = iter(sys.argv[1:])
     for word in rest:
@@ -35,6 +39,7 @@ def main() -> None:
                 break
         if denied:
             refuse(folder, mode, recursive, denied)
+    return None
 
 
 def resolved(name: str) -> str:
@@ -48,12 +53,36 @@ def resolved(name: str) -> str:
 
 
 def make(folder: str) -> None:
+    missing, path = [], folder
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
     try:
-        os.makedirs(folder, exist_ok=True)
+        for path in reversed(missing):
+            note(path)
+            os.mkdir(path)
     except FileExistsError:
         fail(f"{folder} is no folder", "take it out of writable_dirs, or out of the repository")
     except PermissionError:
         fail(f"{folder} does not exist and cannot be made", f"sudo install -d -o {os.getuid()} {quoted(folder)}")
+
+
+def note(folder: str) -> None:
+    with open(made(), "ab") as file:
+        file.write(os.fsencode(folder) + b"\0")
+
+
+def made() -> str:
+    return os.path.join(os.environ["RUN"], "writable")
+
+
+def undo() -> None:
+    if os.path.exists(made()):
+        with open(made(), "rb") as file:
+            folders = file.read().split(b"\0")[:-1]
+        for folder in reversed(folders):
+            with suppress(OSError):  # gone already, or somebody wrote to it
+                os.rmdir(folder)
 
 
 def quoted(path: str) -> str:

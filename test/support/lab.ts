@@ -145,7 +145,8 @@ async function serve(
     `${root}/gunicorn.log`,
   );
   const stop = async () => {
-    const pid = Number(await readFile(`${root}/g.pid`, 'utf8').catch(() => '0')) || server.pid;
+    const noted = Number(await readFile(`${root}/g.pid`, 'utf8').catch(() => '0'));
+    const pid = noted || (server.exitCode === null ? server.pid : undefined);
     if (pid && isAlive(pid)) process.kill(pid, 'SIGTERM');
     await server;
     while (pid && isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));

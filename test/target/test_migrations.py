@@ -76,7 +76,7 @@ class Apply(Migrations):
         self.live()
         self.migration("0003_boom", "migrations.RunSQL('SELECT * FROM nowhere')")
         answers, log = self.apply(expected=1)
-        self.assertEqual(answers["message"], "migrate failed: OperationalError: no such table: nowhere")
+        self.assertEqual(answers["message"], "guestbook.0003_boom failed: OperationalError: no such table: nowhere")
         self.assertIn("Traceback", log)
 
     def test_another_database_that_does_not_answer_is_left_alone(self):
