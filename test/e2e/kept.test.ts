@@ -41,7 +41,7 @@ const backups = async (): Promise<readonly string[]> =>
 
 test('after ten deploys and a rollback: uploads and .env as they were, all that is foreign too, and no more releases and backups than wanted', async () => {
   const startedIn = await world.live();
-  const served = await world.serve();
+  const served = await world.serve({ workers: 1 });
   const { address } = served;
   const files = {
     [`${world.site}/current/media/photo.jpg`]: 'a photo \0 of bytes',
