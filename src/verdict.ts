@@ -1,7 +1,7 @@
 import { type DeployError, type ErrorCode, exitCodeOf } from './errors.ts';
 import { failureLines, reasonOf } from './failure-text.ts';
+import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
-import type { Outcome } from './session.ts';
 
 /** What a person, a script and a CI job need to know of how a command ended on one site. */
 export interface Verdict {

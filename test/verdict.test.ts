@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Failure } from '../src/events.ts';
+import type { Outcome } from '../src/outcome.ts';
 import { plan, unlockPlan } from '../src/plan.ts';
 import { deploy, restartOnly, rollback } from '../src/recipes.ts';
-import type { Outcome } from '../src/session.ts';
 import { type Signal, verdict } from '../src/verdict.ts';
 import { siteWith } from './support/site.ts';
 

@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { DeployEvent } from '../../src/events.ts';
-import type { Outcome, SessionOptions } from '../../src/session.ts';
+import type { Outcome } from '../../src/outcome.ts';
+import type { SessionOptions } from '../../src/session.ts';
 import { type EntryText, planOf } from '../support/plans.ts';
 import { logOf } from './lab.ts';
 

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import type { DeployEvent } from '../../src/events.ts';
+import type { Outcome } from '../../src/outcome.ts';
 import type { Plan } from '../../src/plan.ts';
 import type { Ending, Runner } from '../../src/runners/runner.ts';
-import { type Outcome, runSession, type SessionOptions } from '../../src/session.ts';
+import { runSession, type SessionOptions } from '../../src/session.ts';
 import { type EntryText, planOf } from '../support/plans.ts';
 import { tmpFolder } from '../support/tmp.ts';
 
