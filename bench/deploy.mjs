@@ -1,13 +1,15 @@
 // A new commit with unchanged requirements, on this machine: `deployer deploy`, whole process, against a hand-written
 // script that does the same work well, in turn. Then where deployer's own time goes, step by step.
+
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
 
 const RUNS = Number(process.env.RUNS ?? 7);
-const ROOT = new URL('..', import.meta.url).pathname;
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PYTHON = '/usr/bin/python3';
 const lab = mkdtempSync(join(tmpdir(), 'deployer-bench-'));
 const project = join(lab, 'project');

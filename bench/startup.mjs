@@ -1,9 +1,11 @@
 // CPU of starting up, user and system together, in milliseconds: medians of runs taken in turn, and their ratio to `node -e 0`.
+
 import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 
 const RUNS = Number(process.env.RUNS ?? 15);
-const bin = new URL('../bin/deployer.js', import.meta.url).pathname;
-const root = new URL('..', import.meta.url).pathname;
+const bin = fileURLToPath(new URL('../bin/deployer.js', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
 
 const commands = {
   'node -e 0': ['-e', '0'],

@@ -193,7 +193,7 @@ function add(
     .description(does ?? '')
     .helpOption('--help', 'show help')
     .addHelpText('after', example === undefined ? '' : `\nExample:\n  ${example}`);
-  if (does !== undefined && name.includes('_')) command.alias(name.replaceAll('_', '-'));
+  if (name.includes('_')) command.alias(name.replaceAll('_', '-'));
   if (of === 'site') {
     command
       .argument('[site]', 'the site, as named in the configuration')

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { settingsTable } from '../src/config/table.ts';
@@ -6,7 +7,7 @@ import { exitCodeOf } from '../src/errors.ts';
 import { STEP_NAMES } from '../src/step-names.ts';
 
 const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
-const BIN = new URL('../bin/deployer.js', import.meta.url).pathname;
+const BIN = fileURLToPath(new URL('../bin/deployer.js', import.meta.url));
 
 test('its table of settings is the one of the schema', () => {
   const [, table] =

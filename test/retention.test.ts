@@ -1,12 +1,13 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type TmpFolder, tmpFolder } from './support/tmp.ts';
 
-const HISTORY = new URL('../src/target/history.py', import.meta.url).pathname;
+const HISTORY = fileURLToPath(new URL('../src/target/history.py', import.meta.url));
 
 /** One folder in releases/, with what the history says of it and what else is true of it. */
 interface Entry {

@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { rewriteFile } from '../src/rewrite-file.ts';
@@ -165,7 +166,7 @@ test('a writer that was taken for dead begins again, and overwrites nothing', as
 });
 
 async function compiled(folder: string): Promise<string> {
-  const root = new URL('..', import.meta.url).pathname;
+  const root = fileURLToPath(new URL('..', import.meta.url));
   const tsc = join(root, 'node_modules/.bin/tsc');
   await mkdir(folder);
   await writeFile(join(folder, 'package.json'), '{"type":"module"}');

@@ -21,7 +21,7 @@ export const deployAll = (
 ): Promise<number> => onAllSites(context, all, command(options));
 
 const command = ({ rebuild, dryRun }: DeployOptions): SiteCommand => ({
-  action: (site) => `${site.name}: deploy of ${site.branch} to ${site.deployPath}`,
+  action: (site) => `deploy of ${site.branch} to ${site.deployPath}`,
   plan: (site) => plan(deploy({ rebuild }), site),
   dryRun,
 });

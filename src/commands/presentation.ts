@@ -44,7 +44,7 @@ function plainPresentation({ io, globals }: Context, several: boolean): Presenta
   return {
     report,
     announce: (site, action) => {
-      if (!globals.quiet) err(`${several ? `[${site.name}] ` : ''}${action}\n`);
+      if (!globals.quiet) err(`${several ? `[${site.name}]` : `${site.name}:`} ${action}\n`);
     },
     result: (verdict) => {
       if (!several && verdict.exit === 0 && verdict.release !== '') {

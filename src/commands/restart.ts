@@ -20,7 +20,7 @@ export const restartAll = (
 ): Promise<number> => onAllSites(context, all, command(options));
 
 const command = ({ dryRun }: RestartOptions): SiteCommand => ({
-  action: (site) => `${site.name}: restart of the services in ${site.deployPath}`,
+  action: (site) => `restart of the services in ${site.deployPath}`,
   plan: (site) => plan(restartOnly, site),
   dryRun,
 });

@@ -23,7 +23,7 @@ export const rollbackAll = (
 
 const command = ({ to, dryRun }: RollbackOptions): SiteCommand => ({
   action: (site) =>
-    `${site.name}: rollback ${to === undefined ? 'to the previous good release' : `to ${to}`} in ${site.deployPath}`,
+    `rollback ${to === undefined ? 'to the previous good release' : `to ${to}`} in ${site.deployPath}`,
   plan: (site) => plan(rollback({ to }), site),
   dryRun,
   skipped: ({ reason }) =>

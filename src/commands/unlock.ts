@@ -20,7 +20,7 @@ export const unlockAll = (
   onAllSites(context, { ...all, question: 'Unlock all of these?' }, command(options));
 
 const command = ({ force }: UnlockOptions): SiteCommand => ({
-  action: (site) => `${site.name}: unlock ${site.deployPath}`,
+  action: (site) => `unlock ${site.deployPath}`,
   plan: unlockPlan,
   force,
 });

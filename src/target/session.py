@@ -486,10 +486,9 @@ class Run:
                 self.commit_release()
             client.turn({}, 0)  # what came while the last step ended
             if not self.committed and client.lost():
-                return b"lost", client.lost(), entry.name
-            self.note_through(
-                b"start", b"%d" % index, entry.name, clock()
-            )  # an undo too many is harmless, too few is not
+                return b"lost", client.lost(), self.entries[max(0, index - 1)].name
+            # an undo too many is harmless, too few is not
+            self.note_through(b"start", b"%d" % index, entry.name, clock())
             self.started.append(index)
             attempt(os.write, self.log, b"== %s\n" % entry.name)
             client.say(b"S", b"%d" % index)

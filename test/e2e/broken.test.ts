@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -25,9 +25,9 @@ beforeEach(async ({ onTestFailed }) => {
   });
 });
 
-/** Deploys what cannot go well, while the site is asked without pause. */
+/** Deploys what cannot go well, while the site is asked all the time. */
 async function deployed(): Promise<{ readonly ran: Ran; readonly seen: Seen }> {
-  const loop = requestLoop(address, 1);
+  const loop = requestLoop(address, 1, 5);
   const ran = await world.deployer('deploy', SITE);
   return { ran, seen: await loop.stop() };
 }
@@ -81,6 +81,8 @@ async function state() {
     version: await version(),
     live: await world.live(),
     tree: await treeOf(world.site, ['.deployer', 'db.sqlite3', '__pycache__']),
+    backups: await readdir(`${world.root}/backups`).catch(() => []),
+    environments: await readdir(`${world.site}/.deployer/environments`),
     database: await databaseOf(`${world.site}/shared/data/db.sqlite3`),
   };
 }

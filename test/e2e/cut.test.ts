@@ -82,7 +82,7 @@ test.each([
     await using held = gate(world.root);
     await change();
     const before = await state();
-    const loop = requestLoop(server.address, 1);
+    const loop = requestLoop(server.address, 1, 5);
     const { client } = await deployHeldAt(`after_${step}`, held);
     client.kill('SIGKILL');
     await client;
@@ -101,7 +101,7 @@ test.each([
 test('the client is killed while pip installs: no half environment stays', async () => {
   await world.project.changeLibrary('2');
   const before = await state();
-  const loop = requestLoop(server.address, 1);
+  const loop = requestLoop(server.address, 1, 5);
   const client = world.start('deploy', SITE, '--verbose');
   await said(client, 'Processing ');
   client.kill('SIGKILL');
@@ -117,7 +117,7 @@ test('the client is killed in restart: the restart goes on, and the release that
   await using held = gate(world.root);
   const version = await newVersion();
   const before = await state();
-  const loop = requestLoop(server.address, 1);
+  const loop = requestLoop(server.address, 1, 5);
   const { client } = await deployHeldAt('before_restart', held);
   client.kill('SIGKILL');
   await client;
@@ -238,7 +238,7 @@ test.each([
   async ({ step, change }) => {
     await using held = gate(world.root);
     await change();
-    const loop = requestLoop(server.address, 1);
+    const loop = requestLoop(server.address, 1, 5);
     const { client } = await deployHeldAt(`after_${step}`, held);
     process.kill(await sessionPid(), 'SIGKILL');
     const { exitCode, stderr } = await client;
@@ -261,7 +261,7 @@ test('everything of the run is killed at once, after the switch: unlock settles 
   await using held = gate(world.root);
   await newVersion();
   const before = await state();
-  const loop = requestLoop(server.address, 1);
+  const loop = requestLoop(server.address, 1, 5);
   const { client } = await deployHeldAt('before_restart', held);
   expect(await world.live()).not.toBe(before.live);
   client.kill('SIGKILL');

@@ -1,5 +1,5 @@
 import { chmod, chown, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { plan } from '../../src/plan.ts';
@@ -10,7 +10,7 @@ import { get, requestLoop } from '../support/request-loop.ts';
 import { siteWith } from '../support/site.ts';
 import { type OrdinaryUser, ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
 
-const CHECKOUT = new URL('../..', import.meta.url).pathname;
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
 const AM_ROOT = process.getuid?.() === 0;
 
 /** All of this is the ordinary user's; only `/elsewhere` is not. */

@@ -14,6 +14,7 @@ let dependencies: string;
 beforeAll(async () => {
   world = await lab();
   dependencies = await readyEnvironment(`${world.root}/environment`, world.project);
+  await freshSite();
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -29,6 +30,14 @@ const RICH = {
   shared_dirs: ['data', 'media', 'seeded', 'deep/er/empty'],
   writable_dirs: ['media', 'media/thumbnails', 'cache', 'seeded'],
 };
+
+/** Nothing but what the operator put there, and the folders that `lock` makes. */
+async function freshSite(): Promise<void> {
+  await rm(world.site, { recursive: true, force: true });
+  await mkdir(`${world.site}/releases`, { recursive: true });
+  await mkdir(`${world.site}/shared`);
+  await writeFile(`${world.site}/shared/.env`, 'SECRET_KEY=only for tests\n');
+}
 
 const configure = (settings: Record<string, unknown>) =>
   world.configure({
@@ -74,12 +83,7 @@ async function failsAt(place: string): Promise<void> {
 }
 
 describe('the first deploy, that fails', () => {
-  beforeAll(async () => {
-    await rm(world.site, { recursive: true, force: true });
-    await mkdir(`${world.site}/releases`, { recursive: true });
-    await mkdir(`${world.site}/shared`);
-    await writeFile(`${world.site}/shared/.env`, 'SECRET_KEY=only for tests\n');
-  });
+  beforeAll(freshSite);
 
   test.each(PLACES.filter((place) => !AFTER_THE_SWITCH.includes(place)))('%s', failsAt);
 
@@ -99,6 +103,7 @@ describe('the first deploy, that fails', () => {
 
 describe('a deploy beside a live release, that fails', () => {
   beforeAll(async () => {
+    await freshSite();
     await configure(PLAIN);
     expect(await world.deployer('deploy', SITE)).toMatchObject({ exitCode: 0 });
     await writeFile(`${world.site}/current/media/upload.txt`, 'uploaded');

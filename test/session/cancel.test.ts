@@ -62,7 +62,7 @@ test.each(['finish', 'never'] as const)(
     await said('waiting');
     cancel.abort();
     letGo(place.site);
-    expect(await outcome).toMatchObject({ how: 'undone', why: 'cancelled', step: 'static' });
+    expect(await outcome).toMatchObject({ how: 'undone', why: 'cancelled', step: 'migrate' });
     expect(textIn(place.site, 'order')).toBe('migrated\nundo migrate\n');
   },
 );

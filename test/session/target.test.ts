@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { chmod, chown, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { ordinaryUser } from '../support/tmp.ts';
 import { expectUnlocked, lab, run, spawning, textIn, unlock } from './lab.ts';
@@ -315,7 +316,7 @@ def bare(text):
     return [(type(node).__name__, getattr(node, "lineno", 0)) for node in ast.walk(tree)], ast.dump(tree)
 sent = zlib.decompress(base64.b64decode(re.search('"([^"]{1000,})"', sys.stdin.read()).group(1))).decode()
 print(bare(sent) == bare(open(sys.argv[1]).read()), len(sent.splitlines()) == len(open(sys.argv[1]).read().splitlines()))`;
-  const source = new URL('../../src/target/session.py', import.meta.url).pathname;
+  const source = fileURLToPath(new URL('../../src/target/session.py', import.meta.url));
   expect(readFileSync(source, 'utf8')).toContain('"""');
   expect(
     execFileSync('/usr/bin/python3', ['-c', compare, source], { input: program, encoding: 'utf8' }),

@@ -1,5 +1,6 @@
 import { access, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { stringify } from 'yaml';
 import { createProject, type Project } from './django-project.ts';
@@ -7,7 +8,7 @@ import { type Address, get } from './request-loop.ts';
 import { tmpFolder } from './tmp.ts';
 
 /** What `npm run build` made runnable. */
-export const BIN = new URL('../../bin/deployer.js', import.meta.url).pathname;
+export const BIN = fileURLToPath(new URL('../../bin/deployer.js', import.meta.url));
 
 /** A little world: a real Django project in Git, a sites.yml, a target folder on this machine. All of it goes at the end. */
 export interface Lab extends AsyncDisposable {

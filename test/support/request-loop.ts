@@ -17,8 +17,11 @@ export interface RequestLoop {
 
 export type Address = { readonly port: number } | { readonly socketPath: string };
 
-/** Asks `/version` without pause from `clients` connections at once, each request on a connection of its own. */
-export function requestLoop(address: Address, clients = 3): RequestLoop {
+/**
+ * Asks `/version` from `clients` connections at once, each request on a connection of its own; without a pause, or with
+ * one of `gap` milliseconds, where the machine has more to do.
+ */
+export function requestLoop(address: Address, clients = 3, gap = 0): RequestLoop {
   const versions = new Map<string, number>();
   const failures: string[] = [];
   const waiting = new Set<(version: string) => void>();
@@ -35,6 +38,7 @@ export function requestLoop(address: Address, clients = 3): RequestLoop {
         failures.push(String(error));
         await pause(10);
       }
+      if (gap > 0) await pause(gap);
     }
   };
   const done = Promise.all(Array.from({ length: clients }, client));
