@@ -198,7 +198,7 @@ export class Conversation {
   }
 
   #recovered(run: string, committed: boolean, failures: readonly string[]): void {
-    this.#remains = [];
+    if (this.#plan.kind !== 'unlock') this.#remains = [];
     this.#report({ type: 'recovered', run, committed, failures });
   }
 
@@ -226,7 +226,9 @@ export class Conversation {
       const undone = { step, why, failure: this.#failure, live, release };
       if (how === 'stuck') this.#end({ how, ...undone, remains: this.#remains });
       else if (how === 'undone') this.#end({ how, ...undone });
-      else this.#end(this.#done(release, live, last));
+      else if (this.#remains.length > 0) {
+        this.#end({ how: 'stuck', ...undone, step: 'unlock', remains: this.#remains });
+      } else this.#end(this.#done(release, live, last));
     }
   }
 

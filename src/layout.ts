@@ -25,7 +25,7 @@ export const servicesSeen = (index: number): Script => sh`"$RUN"/${`services-${i
  * read the same names.
  */
 export const RUN_FILES = {
-  /** The release that was live before, empty if there was none. */
+  /** What `current` pointed to before, empty if there was none. */
   previous: sh`"$RUN/previous"`,
   /** There once `current` may have been switched. */
   switched: sh`"$RUN/switched"`,
@@ -37,6 +37,8 @@ export const RUN_FILES = {
   migrations: sh`"$RUN/migrations"`,
   /** `collect`, `outside` or `skip REASON`. */
   staticFiles: sh`"$RUN/static"`,
+  /** There once what was live before is proven to be served again. */
+  restored: sh`"$RUN/restored"`,
   /** The folders that were made for the backup, the innermost first. */
   backupFolders: sh`"$RUN/backup-folders"`,
   /** The migrations that were applied before this run, as JSON; there once `migrate` began. */

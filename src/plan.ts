@@ -84,7 +84,7 @@ export function plan(recipe: Recipe, site: Site): Plan {
     kind: recipe.kind,
     site: site.name,
     place: site.deployPath,
-    prelude: prelude(site),
+    prelude: prelude(site, { lenient: recipe.kind !== 'deploy' }),
     entries: [
       ...steps,
       ...lateHooks(recipe, site),
@@ -179,9 +179,9 @@ function surroundings(hook: HookName): Script {
     SCRIPTED_STEPS.indexOf(name);
   return lines(
     ...(past('release') ? [sh`cd releases/"$RELEASE"`] : []),
-    ...(past('dependencies') ? [sh`virtual_environment`] : []),
     ...(past('shared') ? [sh`environment_file`] : []),
     sh`site_environment`,
+    ...(past('dependencies') ? [sh`virtual_environment`] : []),
   );
 }
 

@@ -1,9 +1,13 @@
 import type { Site } from './config/site.ts';
 import { lines, type Script, sh } from './shell.ts';
 
-/** The shell functions that every script of a site may use, and nothing that runs by itself. */
-export function prelude(site: Site): Script {
+/**
+ * The shell functions that every script of a site may use, and nothing that runs by itself. `lenient`: the release may be
+ * one that an older configuration made, so what it lacks is told, and is no failure.
+ */
+export function prelude(site: Site, { lenient }: { readonly lenient: boolean }): Script {
   return lines(
+    lenient ? sh`lenient=1` : sh`lenient=`,
     ANSWERS,
     sh`
       site_environment() {
@@ -14,7 +18,7 @@ export function prelude(site: Site): Script {
       }
       virtual_environment() {
         VIRTUAL_ENV=$PWD/${site.venv}
-        [ -x "$VIRTUAL_ENV/bin/python" ] || fail "there is no virtualenv at $VIRTUAL_ENV"
+        [ -x "$VIRTUAL_ENV/bin/python" ] || missing "there is no virtualenv at $VIRTUAL_ENV" || return 0
         PATH=$VIRTUAL_ENV/bin:$PATH
         export VIRTUAL_ENV PATH
       }
@@ -31,7 +35,9 @@ const ANSWERS = sh`
   skip() { answer skip "$1"; exit 0; }
   fail() { answer error failed; answer message "$1"; [ $# -lt 2 ] || answer hint "$2"; exit 1; }
   program() { file=$1; shift; "$PYTHON" -ES "$TOOLS/$file" "$@"; }
-  live() { link=$(readlink current) || return 0; printf '%s\n' "\${link##*/}"; }`;
+  missing() { [ -n "$lenient" ] || fail "$@"; answer warning "$1"; return 1; }
+  name_of() { name=\${1%"\${1##*[!/]}"}; printf '%s\n' "\${name##*/}"; }
+  live() { link=$(readlink current) || return 0; name_of "$link"; }`;
 
 function exports(site: Site): Script {
   const pairs = Object.entries(site.env).map(([name, value]) => sh`export ${`${name}=${value}`}`);
@@ -56,8 +62,10 @@ function project(site: Site): Script {
 /** KEY=VALUE lines, read and never sourced: an optional `export`, one pair of quotes around the value, # comments. */
 const LOAD_ENVIRONMENT = sh`
   load_environment() {
-    [ -f "$1" ] || fail "env_file: there is no $1 in the release" 'list it under shared_files, or commit it'
+    [ -f "$1" ] || missing "env_file: there is no $1 in the release" 'list it under shared_files, or commit it' || return 0
+    number=0
     while IFS= read -r line || [ -n "$line" ]; do
+      number=$((number + 1))
       line=\${line%"$(printf '\r')"}
       line=\${line#"\${line%%[![:space:]]*}"}
       line=\${line#export }
@@ -65,7 +73,8 @@ const LOAD_ENVIRONMENT = sh`
       key=\${line%%=*}
       value=\${line#*=}
       case $key in
-        ''|[0-9]*|*[!A-Za-z0-9_]*) answer warning "env_file: not a variable name: $key"; continue ;;
+        ''|[0-9]*|*[!A-Za-z0-9_]*) answer warning "env_file: line $number is no KEY=VALUE"; continue ;;
+        UID|EUID|PPID) continue ;;
       esac
       case $value in
         \"*\"|\'*\') value=\${value#?}; value=\${value%?} ;;
@@ -82,14 +91,13 @@ const LOAD_ENVIRONMENT = sh`
 /** `in_release ID . COMMAND…` runs in the release's folder, `in_release ID project COMMAND…` in that of manage.py. */
 const IN_RELEASE = sh`
   in_release() (
-    folder=$2
     cd "releases/$1"
     unset RELEASE RUN TOOLS PYTHON
-    virtual_environment
     environment_file
     site_environment
-    [ "$folder" != project ] || folder=$(project)
-    cd "$folder"
+    virtual_environment
+    if [ "$2" = project ]; then place=$(project); else place=$2; fi
+    cd "$place"
     shift 2
     exec "$@"
   )

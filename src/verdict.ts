@@ -64,7 +64,9 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
             `not undone: ${step}${reasonOf(failure)}`,
             ...failureLines(failure),
           ]),
-          liveLine(outcome.live),
+          outcome.remains.some(({ step }) => step === 'activate')
+            ? `current points to: ${outcome.live || 'nothing'}; what is served is not known`
+            : liveLine(outcome.live),
           logLine(plan, outcome.release),
         ],
       };

@@ -18,7 +18,7 @@ async function run(
   text: string,
 ) {
   const [command = '', ...words] = shell;
-  const script = `exec 3>answers\n{\nset -eu\n${prelude(site).text}\n${text}\n} </dev/null\n`;
+  const script = `exec 3>answers\n{\nset -eu\n${prelude(site, { lenient: false }).text}\n${text}\n} </dev/null\n`;
   const result = await execa(command, words, {
     cwd,
     input: script,
@@ -74,7 +74,7 @@ describe.each(SHELLS)('in %s', (command) => {
     ])
       expect(lines).toContain(line);
     expect(lines).not.toContain('touched');
-    expect(answers).toEqual(['warning=env_file: not a variable name: bad-name', 'secret=hunter22']);
+    expect(answers).toEqual(['warning=env_file: line 12 is no KEY=VALUE', 'secret=hunter22']);
   });
 
   test('a missing env_file fails with what to do', async () => {

@@ -2,7 +2,7 @@ import type { Site } from '../config/site.ts';
 import { RUN_FILES } from '../layout.ts';
 import { type Script, sh } from '../shell.ts';
 import { unknownMigrations } from './migrate.ts';
-import { checkServerConfig, restartServices, restartTime } from './services.ts';
+import { checkServerConfig, restartTime, restoreServices } from './services.ts';
 import type { Step } from './step.ts';
 
 /**
@@ -15,20 +15,23 @@ export const activate: Step = {
   orphan: 'finish',
   run: (site) => sh`
     ${bootTest(site)}
-    live >${RUN_FILES.previous}
+    [ -L current ] || [ ! -e current ] || fail 'current is no link' 'move it away: it is not ours'
+    readlink current >${RUN_FILES.previous} || :
     sync -f releases/"$RELEASE" 2>/dev/null || sync
     : >${RUN_FILES.switched}
-    ${switchTo(sh`"$RELEASE"`)}`,
+    ${switchTo(sh`releases/"$RELEASE"`)}`,
   undo: (site) => sh`
     [ -e ${RUN_FILES.switched} ] || exit 0
     previous=$(cat ${RUN_FILES.previous})
     if [ -z "$previous" ]; then
-      rm -f current
-      exit 0
+      [ ! -L current ] || rm -f current
+    else
+      ${switchTo(sh`"$previous"`)}
+      RELEASE=$(name_of "$previous")
+      lenient=1
+      ${restoreServices(site)}
     fi
-    ${switchTo(sh`"$previous"`)}
-    RELEASE=$previous
-    ${restartServices(site)}`,
+    : >${RUN_FILES.restored}`,
   extraTime: restartTime,
 };
 
@@ -53,9 +56,8 @@ function bootArguments(site: Site): readonly string[] {
 }
 
 /** `mv` onto the link itself would move into the live release; with the folder as its target it is one rename(2). */
-const switchTo = (release: Script): Script => sh`
-  [ -L current ] || [ ! -e current ] || fail 'current is no link' 'move it away: it is not ours'
+const switchTo = (target: Script): Script => sh`
   mkdir -p .deployer/switch
   rm -f .deployer/switch/current
-  ln -s releases/${release} .deployer/switch/current
+  ln -s ${target} .deployer/switch/current
   mv -f .deployer/switch/current .`;

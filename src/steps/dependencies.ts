@@ -24,7 +24,10 @@ export const oldDependencies: Step = {
   title: 'Check the environment of the release',
   orphan: 'kill',
   run: (site) =>
-    lines(sh`( cd releases/"$RELEASE" && virtual_environment )`, checkEnvironment(site)),
+    lines(
+      sh`[ -x releases/"$RELEASE"/${`${site.venv}/bin/python`} ] || fail ${`the release has no virtualenv ${site.venv}`}`,
+      checkEnvironment(site),
+    ),
 };
 
 /** pip gets the site's environment, which may hold names of ours. */
@@ -47,10 +50,10 @@ function buildArguments(site: Site, rebuild: boolean): readonly string[] {
 const runCommand = (site: Site, command: string): Script => sh`
   (
     cd releases/"$RELEASE"
-    RELEASE=$PWD
-    export RELEASE
     environment_file
     site_environment
+    RELEASE=$PWD
+    export RELEASE
     exec sh -c ${command}
   ) || fail "commands.dependencies ended with $?"
   [ -x releases/"$RELEASE"/${`${site.venv}/bin/python`} ] || fail ${`commands.dependencies left no virtualenv at $RELEASE/${site.venv}`}`;

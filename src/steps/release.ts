@@ -1,3 +1,4 @@
+import { RUN_FILES } from '../layout.ts';
 import { sh } from '../shell.ts';
 import type { Step } from './step.ts';
 
@@ -9,6 +10,7 @@ export const release: Step = {
   run: () => sh`
     program repository.py export`,
   undo: () => sh`
+    ${unlessServed}
     [ "$(live)" != "$RELEASE" ] || fail "releases/$RELEASE is live, so it stays"
     if ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -qF "$PWD/releases/$RELEASE"; then
       answer warning "a process still runs in releases/$RELEASE: it stays until a later deploy cleans up"
@@ -16,3 +18,10 @@ export const release: Step = {
       rm -rf "releases/\${RELEASE:?}"
     fi`,
 };
+
+/** After a switch that could not be taken back wholly, the new release may still be served: nothing is taken from it. */
+export const unlessServed = sh`
+  if [ -e ${RUN_FILES.switched} ] && [ ! -e ${RUN_FILES.restored} ]; then
+    answer warning "releases/$RELEASE and its files stay: it may still be served"
+    exit 0
+  fi`;

@@ -19,6 +19,13 @@ export const checkServerConfig = (site: Site): Script =>
 export const restartServices = (site: Site): Script =>
   lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));
 
+/** The same for the release that was live before: it is proven, and an answer that the health check dislikes is told. */
+export const restoreServices = (site: Site): Script =>
+  lines(
+    ...servicesOf(site).map(({ restart }) => restart),
+    sh`${healthCheck(site)} || answer warning 'the health check does not like what the old release answers'`,
+  );
+
 /** Seconds that the health check may take on top of the proof. */
 export const restartTime = ({ healthCheck }: Site): number => {
   if (healthCheck === undefined) return 0;
@@ -50,7 +57,7 @@ function serviceOf(site: Site, service: Restart, index: number): Service {
     case 'gunicorn':
       return gunicorn(site, service.path === undefined ? [] : ['--at', service.path], index);
     case 'command':
-      return command(site, service.command, index);
+      return command(site, service.command, index, !site.restart.slice(index + 1).some(isGunicorn));
     case 'none':
       return { restart: sh`answer unproven 'restart: none'` };
     case 'systemd':
@@ -71,15 +78,20 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
   };
 }
 
-/** What a command restarts is proven like what a signal reloads; a server that it ended and did not start is a failure. */
-function command(site: Site, line: string, index: number): Service {
+const isGunicorn = ({ kind }: Restart): boolean => kind === 'auto' || kind === 'gunicorn';
+
+/**
+ * What a command restarts is proven like what a signal reloads, unless a signal is still to come; a server that it ended
+ * and did not start is a failure.
+ */
+function command(site: Site, line: string, index: number, last: boolean): Service {
   const words = ['--venv', site.venv];
   const seen = sh`--state ${servicesSeen(index)}`;
   return {
     check: sh`{ program gunicorn.py check ${words} ${seen} 3>/dev/null || :; }`,
     restart: sh`
       in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
-      program gunicorn.py prove ${words} ${proof(site)} ${seen}`,
+      ${last ? sh`program gunicorn.py prove ${words} ${proof(site)} ${seen}` : sh`:`}`,
   };
 }
 
@@ -87,13 +99,13 @@ function command(site: Site, line: string, index: number): Service {
 const proof = (site: Site): Script =>
   sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${Math.max(5, (site.timeouts.restart ?? TIME_LIMITS.restart) - 15)}`;
 
-function healthCheck({ healthCheck }: Site): Script {
+/** One command. Where only Gunicorn could serve and none does, there is nobody to ask. */
+function healthCheck({ healthCheck, restart }: Site): Script {
   if (healthCheck === undefined) return sh`:`;
-  const where =
-    healthCheck.origin === undefined && healthCheck.socket === undefined
-      ? sh`--address-file ${RUN_FILES.address}`
-      : sh``;
-  return sh`program health.py ${healthArguments(healthCheck)} ${where}`;
+  const elsewhere = healthCheck.origin !== undefined || healthCheck.socket !== undefined;
+  const ask = sh`program health.py ${healthArguments(healthCheck)} ${elsewhere ? [] : sh`--address-file ${RUN_FILES.address}`}`;
+  if (!elsewhere || !restart.every(isGunicorn)) return ask;
+  return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else answer warning 'no health check: nothing serves the site'; fi; }`;
 }
 
 function healthArguments(check: HealthCheck): readonly string[] {

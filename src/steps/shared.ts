@@ -1,4 +1,5 @@
 import { sh } from '../shell.ts';
+import { unlessServed } from './release.ts';
 import type { Step } from './step.ts';
 
 /** Links what outlives a release. A missing file is named, never made up. */
@@ -12,5 +13,7 @@ export const shared: Step = {
       : undefined,
   run: (site) => sh`
     program shared.py link ${site.sharedDirs.flatMap((path) => ['--dir', path])} ${site.sharedFiles.flatMap((path) => ['--file', path])}`,
-  undo: () => sh`program shared.py undo`,
+  undo: () => sh`
+    ${unlessServed}
+    program shared.py undo`,
 };

@@ -30,7 +30,7 @@ from arguments import Arguments, parse
 from command_line import command
 from common import answer, fail
 from layout import CURRENT, follows, live, release_folder
-from masters import Master, listens_at, masters, overlooked
+from masters import Master, foreign, listens_at, masters, overlooked
 from processes import Process
 from reload_signal import keep_way_back, reload_signal
 from start_command import cure, in_release, start_again, start_command
@@ -162,6 +162,10 @@ def prove(asked: Arguments) -> None:
     deadline = time.monotonic() + float(asked.timeout)
     if not recall(asked.state) and not masters(asked.at):
         answer("unproven", "nothing found")
+        return
+    hidden = next(filter(None, map(foreign, masters(asked.at))), "")
+    if hidden:
+        answer("unproven", hidden.splitlines()[0])
         return
     reason = proof(lambda: masters(asked.at), set(), asked, deadline, patient=True)
     if reason:

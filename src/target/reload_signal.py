@@ -17,7 +17,7 @@ from typing import Optional, Tuple
 import processes
 from arguments import Arguments
 from common import answer
-from layout import environment_named, environment_of, follows, gunicorn_version, release_of
+from layout import below_current, environment_named, environment_of, follows, gunicorn_version, release_of
 from master_settings import Settings, settings_of
 from masters import Master, foreign
 from start_command import cure
@@ -54,6 +54,12 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
             f"Gunicorn {master.pid} keeps the libraries of {runs or 'an environment that it does not name'} for ever: "
             f"its Python is not named through `current`. {cure(master, asked)}"
         )
+    absent = missing_in(release, master)
+    if absent:
+        return None, (
+            f"Gunicorn {master.pid} was started with {absent}, which the new release does not have. "
+            f"{cure(master, asked)}"
+        )
     inherited = changed_in_master(master, runs, new, settings)
     if not inherited:
         return signal.SIGHUP, ""
@@ -61,6 +67,16 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
     if not obstacle:
         return signal.SIGUSR2, ""
     return None, f"Gunicorn {master.pid} needs a new master, for {inherited}, but {obstacle}. {cure(master, asked)}"
+
+
+def missing_in(release: str, master: Master) -> str:
+    """The interpreter or script that leads through `current`, and would lead nowhere in another release."""
+    assert master.command
+    for path in (master.interpreter, master.command.script):
+        below = below_current(path) if path.startswith("/") else ""
+        if below and not os.path.exists(os.path.join(release, below)):
+            return path
+    return ""
 
 
 def signal_in_the_dark(master: Master, old: str, new: str) -> Choice:

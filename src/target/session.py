@@ -634,8 +634,7 @@ def born(pid: int) -> bytes:
 
 def current() -> bytes:
     """The release that is live, b"" if there is none."""
-    link = attempt(os.readlink, b"current")
-    return link[len(b"releases/") :] if link and link.startswith(b"releases/") else os.path.basename(link or b"")
+    return os.path.basename((attempt(os.readlink, b"current") or b"").rstrip(b"/"))
 
 
 def record_path(release: bytes) -> bytes:

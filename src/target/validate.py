@@ -241,6 +241,12 @@ def ask_static_files() -> None:
         if settings.STATIC_ROOT:
             raise
         return write_fact("static", "skip STATIC_ROOT is not set")
+    current = os.path.join(os.environ["DEPLOYER_DEPLOY_PATH"], "current")
+    if place and os.path.abspath(place).startswith(current + os.sep):
+        return problem(
+            f"STATIC_ROOT ({place}) leads through `current`: static files would go into the release that is live now\n"
+            "name it by the project's own folder: STATIC_ROOT = BASE_DIR / 'staticfiles'"
+        )
     if place and is_within(place, RELEASE):
         return write_fact("static", "collect")
     answer(

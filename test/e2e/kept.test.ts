@@ -83,7 +83,7 @@ test('after ten deploys and a rollback: uploads and .env as they were, all that 
   ids.push(await deploys());
   const goodAndLeft = ids.slice(-MAX_RELEASES - 1);
   expect(await world.releases()).toEqual([...goodAndLeft, ...foreignReleases].sort());
-});
+}, 240_000);
 
 const isBackup = (name: string): boolean =>
   /^www\.example\.com_\d{8}_\d{6}_\d{3}\.tar\.gz$/.test(name);
