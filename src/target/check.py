@@ -94,7 +94,7 @@ def current_problems() -> list[Problem]:
             cure = f"{into}mv current releases/before && ln -s releases/before current"
             return [(f"{path} is a folder, where a deploy needs a link to a release", cure)]
         return [(f"{path} is no link to a release", f"mv {quote(path)} {quote(path + '.old')}")]
-    link = os.readlink(path)
+    link = os.readlink(path).rstrip("/")
     if not os.path.isdir(path):
         return [(f"{path} leads to {link}, which is no folder: nothing is live", f"rm {quote(path)}")]
     if os.path.realpath(os.path.dirname(os.path.join(here, link))) != os.path.realpath("releases"):

@@ -72,7 +72,7 @@ def listed(ids: list[str], records: dict[str, Record]) -> str:
 def live_release() -> str:
     """The name of the release that `current` leads to, "" if it leads to none."""
     try:
-        link = os.readlink("current")
+        link = os.readlink("current").rstrip("/")
     except OSError:
         return ""
     return os.path.basename(link) if os.path.realpath(os.path.dirname(link)) == os.path.realpath(RELEASES) else ""
