@@ -42,7 +42,7 @@ const wheels = run(PYTHON, [join(ROOT, 'test/support/wheelhouse.py')]).trim();
 const pins = readFileSync(join(project, 'requirements.txt'), 'utf8');
 writeFileSync(
   join(project, 'requirements.txt'),
-  `--no-index\n--find-links ${wheels}\n${pins}tinylib==1\n`,
+  `--no-index\n--find-links "${wheels}"\n${pins}tinylib==1\n`,
 );
 git('init', '--quiet', '--initial-branch=main');
 commit(0);

@@ -46,7 +46,7 @@ commit() {
 act 'A Git repository with a small Django project: models, two migrations, templates, static files'
 cp -r test/support/project "$DEMO/project"
 {
-  printf -- '--no-index\n--find-links %s\n' "$("$PYTHON" test/support/wheelhouse.py)"
+  printf -- '--no-index\n--find-links "%s"\n' "$("$PYTHON" test/support/wheelhouse.py)"
   cat test/support/project/requirements.txt
   echo tinylib==1
 } >"$DEMO/project/requirements.txt"

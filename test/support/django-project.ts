@@ -57,7 +57,7 @@ export async function createProject(path: string): Promise<Project> {
   };
   const text = (name: string) => readFile(join(path, name), 'utf8');
   const requirements = (...more: readonly string[]) => ({
-    'requirements.txt': `--no-index\n--find-links ${wheels}\n${pins}${more.join('\n')}\n`,
+    'requirements.txt': `--no-index\n--find-links "${wheels}"\n${pins}${more.join('\n')}\n`,
   });
 
   /** The newest migration's name, and the number of the next. */
