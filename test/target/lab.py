@@ -106,7 +106,8 @@ class Lab:
 
     def close(self):
         family = [pid for each in self.started for pid in (each.pid, *descendants(each.pid))]
-        family += [pid for pid in processes.table() if processes.folder(pid).startswith(self.deploy + "/")]
+        here = os.path.realpath(self.deploy) + "/"
+        family += [pid for pid in processes.table() if processes.folder(pid).startswith(here)]
         for pid in family:
             try:
                 os.kill(pid, signal.SIGKILL)
