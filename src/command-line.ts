@@ -169,7 +169,7 @@ export async function commandLine(
       'Ships Django sites: every deploy is a new release, switched to atomically, proven, and undone when it fails.',
     )
     .version(version, '--version', 'print the version')
-    .helpOption('--help', 'show help')
+    .helpOption('-h, --help', 'show help')
     .helpCommand(false)
     .option('--config <file>', 'the sites to deploy (else DEPLOYER_CONFIG, else ./sites.yml)')
     .option('--json', 'one JSON object per line on stdout')
@@ -191,7 +191,7 @@ function add(
   const command = program
     .command(name, { hidden: does === undefined })
     .description(does ?? '')
-    .helpOption('--help', 'show help')
+    .helpOption('-h, --help', 'show help')
     .addHelpText('after', example === undefined ? '' : `\nExample:\n  ${example}`);
   if (name.includes('_')) command.alias(name.replaceAll('_', '-'));
   if (of === 'site') {

@@ -168,7 +168,9 @@ export class Conversation {
     const seconds = this.#seconds();
     const skip = answers.one('skip');
     if (code !== 0 && entry.phase === 'after') {
-      const message = answers.one('message') ?? `${entry.name} ended with exit code ${code}`;
+      const said = this.#lines.map((line) => `  | ${line}`);
+      const reason = answers.one('message') ?? `${entry.name} ended with exit code ${code}`;
+      const message = [reason, ...said].join('\n');
       this.#report({ type: 'warned', step: entry.name, message });
     } else if (code !== 0) {
       this.#failure = this.#failureOf(code, answers);

@@ -111,16 +111,10 @@ function done(plan: Plan, outcome: Extract<Outcome, { how: 'done' }>): Verdict {
     return {
       ...end,
       summary: 'unlocked',
-      details:
-        outcome.stale.trim() === ''
-          ? []
-          : [
-              'it was held by:',
-              ...outcome.stale
-                .trim()
-                .split('\n')
-                .map((line) => `  ${line}`),
-            ],
+      details: [
+        ...(outcome.stale.trim() === '' ? [] : ['it was held by:', ...indented(outcome.stale)]),
+        `live now: ${live || 'nothing'}`,
+      ],
     };
   }
   if (served.proven)
@@ -197,15 +191,18 @@ function lockedText(plan: Plan, { holder, step, since }: Extract<Outcome, { how:
   return {
     summary: `locked: another run is under way${step === '' ? '' : `, in ${step}${age(since)}`}`,
     details: [
-      ...holder
-        .trim()
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => `  ${line}`),
+      ...indented(holder),
       `to do: wait for it, or stop it: deployer unlock ${plan.site} --force`,
     ],
   };
 }
+
+const indented = (text: string): readonly string[] =>
+  text
+    .trim()
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => `  ${line}`);
 
 function age(since: string): string {
   const seconds = Math.round((Date.now() - Date.parse(since)) / 1000);
@@ -236,7 +233,7 @@ function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }
       : `outcome unknown: the connection was lost in ${step} (${reason})`,
     details: [
       'the target goes on by itself: it finishes what may not be cut, undoes the rest, and frees the lock',
-      `to do: run deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again; it says what it finds`,
+      `to do: look at ${plan.place}/.deployer/run/ for how it ended, then run deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again`,
     ],
   };
 }

@@ -48,7 +48,8 @@ function plainPresentation({ io, globals }: Context, several: boolean): Presenta
     },
     result: (verdict) => {
       if (!several && verdict.exit === 0 && verdict.release !== '') {
-        io.stdout.write(`${verdict.site} ${verdict.release} ${verdict.commit}\n`);
+        const { site, release, commit } = verdict;
+        io.stdout.write(`${[site, release, commit].filter(Boolean).join(' ')}\n`);
       }
       if (verdict.exit === 0 && globals.quiet) return;
       const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;

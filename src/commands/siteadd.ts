@@ -5,7 +5,7 @@ import { mask } from '../secrets.ts';
 import { addToSitesFile, configPath } from '../sites-file.ts';
 import type { Context } from './context.ts';
 
-/** Adds a site to the configuration. `options`: values by camelCase name of the option. Resolves to the exit code. */
+/** Adds a site to the configuration. `options`: values by the name that commander gives them. Resolves to the exit code. */
 export async function siteAdd(
   { io, globals }: Pick<Context, 'io' | 'globals'>,
   domain: string,
@@ -13,7 +13,7 @@ export async function siteAdd(
   options: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const path = configPath({ io, globals });
-  const given = OPTION_KEYS.map((key) => [key, options[camelCase(key)]] as const);
+  const given = OPTION_KEYS.map((key) => [key, options[attributeOf(key)]] as const);
   const settings = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const site = { domain, repository, settings };
   await addToSitesFile(path, site);
@@ -57,10 +57,15 @@ const REPEATED: Readonly<Partial<Record<KeyHelp['option'], string>>> = {
   pairs: ' (may be given several times)',
 };
 
-const flagOf = (key: Key): string => `--${key.replaceAll('_', '-')}`;
+/** Node 20 takes `--env-file` for itself, wherever on the command line it stands. */
+const flagOf = (key: Key): string =>
+  key === 'env_file' ? '--env_file' : `--${key.replaceAll('_', '-')}`;
 
-const camelCase = (key: Key): string =>
-  key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+/** As commander names the value of an option. */
+const attributeOf = (key: Key): string =>
+  flagOf(key)
+    .slice(2)
+    .replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 function parser(option: KeyHelp['option'], flag: string): SiteAddOption['parse'] {
   switch (option) {

@@ -52,7 +52,7 @@ export type HookName = `before_${ScriptedStep}` | `after_${ScriptedStep}`;
 export type Restart =
   | { readonly kind: 'auto' }
   | { readonly kind: 'none' }
-  /** A pid file or a Unix socket, absolute; undefined: found like `auto`, but it has to be there. */
+  /** A pid file or a Unix socket, absolute; undefined: found like `auto`. */
   | { readonly kind: 'gunicorn'; readonly path: string | undefined }
   | { readonly kind: 'systemd'; readonly unit: string }
   | { readonly kind: 'supervisor'; readonly program: string }

@@ -35,6 +35,7 @@ export const checkRollback = (to: string | undefined): Step => ({
   orphan: 'kill',
   run: (site) =>
     lines(
+      currentIsALink,
       sh`program history.py candidate ${to === undefined ? [] : ['--to', to]}`,
       ...checkServices(site),
     ),
@@ -47,9 +48,13 @@ export const checkRestart: Step = {
   orphan: 'kill',
   run: (site) =>
     lines(
+      currentIsALink,
       sh`
         [ -n "$(live)" ] || fail 'nothing is deployed here yet' ${`deployer deploy ${site.name}`}
         answer release "$(live)"`,
       ...checkServices(site),
     ),
 };
+
+const currentIsALink = sh`
+  [ -L current ] || [ ! -e current ] || fail "$PWD/current is no link to a release" 'deployer deploy says how to mend it'`;

@@ -8,16 +8,20 @@ export const collectStatic: Step = {
   name: 'static',
   title: 'Collect the static files',
   orphan: 'kill',
-  run: (site) => sh`
-    case $(cat ${RUN_FILES.staticFiles}) in
-      collect) ;;
-      outside) printf 'static outside\n' >>.deployer/history/"$RELEASE" ;;
-      *) ${site.commands.static === undefined ? sh`skip "$(sed 's/^skip //' ${RUN_FILES.staticFiles})"` : sh`:`} ;;
-    esac
-    ${collect(site, sh`"$RELEASE"`, once)}`,
+  run: (site) =>
+    site.commands.static === undefined
+      ? sh`
+        case $(cat ${RUN_FILES.staticFiles}) in
+          collect) manage "$RELEASE" collectstatic --noinput ;;
+          outside) ${NOTE_OUTSIDE}; ${collectOutside(site, sh`"$RELEASE"`)} ;;
+          *) skip "$(sed 's/^skip //' ${RUN_FILES.staticFiles})" ;;
+        esac`
+      : sh`
+        [ "$(cat ${RUN_FILES.staticFiles})" != outside ] || ${NOTE_OUTSIDE}
+        ${collectOutside(site, sh`"$RELEASE"`)}`,
   undo: (site) => sh`
     [ "$(cat ${RUN_FILES.staticFiles} 2>/dev/null)" = outside ] && [ -n "$(live)" ] || exit 0
-    ${collect(site, sh`"$(live)"`, again)}`,
+    ${collectOutside(site, sh`"$(live)"`)}`,
 };
 
 /** Collects again for the release that is gone back to, if its static files lie outside of it. */
@@ -28,14 +32,14 @@ export const recollectStatic: Step = {
   run: (site) => sh`
     grep -qs '^static outside' .deployer/history/"$RELEASE" || skip 'they are in the release'
     printf outside >${RUN_FILES.staticFiles}
-    ${collect(site, sh`"$RELEASE"`, again)}`,
+    ${collectOutside(site, sh`"$RELEASE"`)}`,
   ...(collectStatic.undo && { undo: collectStatic.undo }),
 };
 
-const collect = (site: Site, release: Script, how: typeof once): Script =>
-  site.commands.static === undefined
-    ? how(release)
-    : sh`in_release ${release} . sh -c ${site.commands.static}`;
+const NOTE_OUTSIDE = sh`printf 'static outside\n' >>.deployer/history/"$RELEASE"`;
 
-const once = (release: Script): Script => sh`manage ${release} collectstatic --noinput`;
-const again = (release: Script): Script => sh`django recollect.py ${release}`;
+/** Replaces every file: `collectstatic` alone leaves what is not older than its source by a whole second. */
+const collectOutside = (site: Site, release: Script): Script =>
+  site.commands.static === undefined
+    ? sh`django recollect.py ${release}`
+    : sh`in_release ${release} . sh -c ${site.commands.static}`;

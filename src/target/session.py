@@ -326,7 +326,7 @@ class Run:
             self.note(b"release", self.release or b"-")
             os.replace(self.path(b".plan.new"), self.path(b".plan"))
             self.sign()
-            if self.live and not attempt(read, record_path(self.live)):
+            if os.path.isdir(b"releases/" + (self.live or b".none")) and not attempt(read, record_path(self.live)):
                 record(self.live, b"good", clock(), b"taken over")
             if self.release:
                 record(self.release, b"begun", clock(), self.kind, self.by)

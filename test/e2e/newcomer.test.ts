@@ -34,7 +34,7 @@ afterAll(() => folder?.[Symbol.asyncDispose]());
 /** The project installs from a folder that the ordinary user may not be able to read. */
 async function copyWheels(): Promise<void> {
   const requirements = await readFile(`${project.path}/requirements.txt`, 'utf8');
-  const [, wheels = ''] = /^--find-links (.+)$/m.exec(requirements) ?? [];
+  const [, wheels = ''] = /^--find-links "(.+)"$/m.exec(requirements) ?? [];
   const copy = `${folder.path}/wheels`;
   await cp(wheels, copy, { recursive: true });
   await project.commit('Wheels that everybody may read', {
@@ -49,9 +49,13 @@ const fileUrl = (path: string) => pathToFileURL(path).href.replaceAll("'", '%27'
 
 /** What `npm publish` would send, as who installs it gets it. */
 async function installPackage(place: string): Promise<void> {
-  const { stdout } = await execa('npm', ['pack', '--silent', '--pack-destination', folder.path], {
-    cwd: CHECKOUT,
-  });
+  const { stdout } = await execa(
+    'npm',
+    ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder.path],
+    {
+      cwd: CHECKOUT,
+    },
+  );
   await mkdir(place);
   await writeFile(`${place}/package.json`, '{"private": true}');
   const words = ['--prefer-offline', '--no-audit', '--no-fund', `${folder.path}/${stdout.trim()}`];
