@@ -1,7 +1,7 @@
 import { applyOverride, readOverride } from '../config/override.ts';
 import { selectRunner, selectSite } from '../config/select.ts';
 import type { Site } from '../config/site.ts';
-import { DeployError } from '../errors.ts';
+import { DeployError, exitCodeOf } from '../errors.ts';
 import { inParallel, type Width } from '../fleet.ts';
 import { listenForInterruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
@@ -109,7 +109,7 @@ const hostOf = (site: Site): string => `${site.host ?? 'local'}:${site.port ?? '
 /** 0 when all went well, the common code when all failed alike, else 6. */
 function commonExit(verdicts: readonly Verdict[]): number {
   const codes = new Set(verdicts.map(({ exit }) => exit));
-  return codes.size > 1 ? 6 : ([...codes][0] ?? 0);
+  return codes.size > 1 ? exitCodeOf('partial') : ([...codes][0] ?? 0);
 }
 
 async function printDryRun(

@@ -1,4 +1,4 @@
-import type { DeployEvent, Report } from '../events.ts';
+import type { DeployEvent, Failure, Report } from '../events.ts';
 import { visible } from '../secrets.ts';
 
 export interface LinesOptions {
@@ -48,7 +48,7 @@ function lineOf(
     case 'skipped':
       return `${row(event.step, event.seconds)}  ${paint('dim', `skipped: ${visible(event.reason)}`)}`;
     case 'failed':
-      return paint('red', `${row(event.step, event.seconds)}  FAILED`);
+      return paint('red', `${row(event.step, event.seconds)}  ${wordFor(event.failure)}`);
     case 'undoing':
       return undefined;
     case 'undone':
@@ -69,6 +69,10 @@ function lineOf(
       );
   }
 }
+
+/** A step that ended because a person asked for it did not fail. */
+const wordFor = ({ code }: Failure): string => (code === STOPPED ? 'stopped' : 'FAILED');
+const STOPPED = 130;
 
 function recovered(event: Extract<DeployEvent, { type: 'recovered' }>, paint: Paint): string {
   if (event.committed) return `it had gone live and been proven: it stays`;

@@ -116,3 +116,15 @@ test.each(['restart', 'rollback'] as const)(
     expect(existsSync(place.site)).toBe(false);
   },
 );
+
+test('a dead run that cannot be undone wholly is not told as unlocked', async () => {
+  await using place = await lab();
+  const die = 'kill -KILL $PPID; while kill -0 $PPID 2>/dev/null; do sleep 0.01; done; exit 1';
+  await run(place.site, [{ name: 'code', run: die, undo: 'fail "this stays"' }]);
+  const { outcome } = await unlock(place.site);
+  expect(outcome).toMatchObject({
+    how: 'stuck',
+    remains: [{ step: 'code', failure: { message: 'this stays' } }],
+  });
+  await expectUnlocked(place.site);
+});
