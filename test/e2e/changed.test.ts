@@ -1,4 +1,4 @@
-import { readFile, rm, symlink, unlink, writeFile } from 'node:fs/promises';
+import { cp, readFile, readlink, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { freePort, type Lab, lab, type Served, SITE } from '../support/lab.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
@@ -69,6 +69,28 @@ test('a `current` with a slash at its end is the link that it is, and comes back
   expect(await world.live()).toBe(`${live}/`);
   await configure({});
   expect(await world.deployer('deploy', SITE)).toMatchObject({ exitCode: 0 });
+});
+
+test('a `current` that leads elsewhere comes back as it was when a rollback is undone', async () => {
+  const live = await world.live();
+  await cp(`${world.site}/releases/${live}`, `${world.site}/legacy`, {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
+  await unlink(`${world.site}/current`);
+  await symlink('legacy', `${world.site}/current`);
+  try {
+    await configure({ restart: 'none', hooks: { after_activate: 'exit 1' } });
+    const ran = await world.deployer('rollback', SITE, `--to=${live}`);
+    expect(ran).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('failed in activate'),
+    });
+    expect(await readlink(`${world.site}/current`)).toBe('legacy');
+  } finally {
+    await unlink(`${world.site}/current`);
+    await symlink(`releases/${live}`, `${world.site}/current`);
+  }
 });
 
 test('another name for the virtualenv, while Gunicorn was started by the old one', async () => {

@@ -451,6 +451,9 @@ class Found(OneSite):
         self.assertIn(f"Gunicorn {named.pid} serves", done["problem"])
         done = self.lab.gunicorn("reload", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
         self.assert_refused(done, f"as user {server.pw_name}", pid=one.pid)
+        done = self.lab.gunicorn("prove", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
+        self.assertEqual(done.code, 0, done)
+        self.assertIn(f"as user {server.pw_name}", done["unproven"])
 
     def ordinary_user(self):
         name = f"lab{os.getpid()}{time.monotonic_ns() % 100000}"
