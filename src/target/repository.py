@@ -67,8 +67,9 @@ def problem(what: str, cure: str) -> NoReturn:
 
 def keep(commit: str, ref: str) -> None:
     for name, value in (("commit", commit), ("ref", ref)):
-        with open(in_run(name), "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(in_run(name + ".new"), "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(value + "\n")
+        os.replace(in_run(name + ".new"), in_run(name))  # whole, even when this is killed
 
 
 def kept(name: str) -> str:
