@@ -97,7 +97,14 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
 
 /** The proof gives up in time to say why, before the step is killed. */
 const proof = (site: Site): Script =>
-  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${Math.max(5, (site.timeouts.restart ?? TIME_LIMITS.restart) - 15)}`;
+  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${Math.max(5, (site.timeouts.restart ?? TIME_LIMITS.restart) - 15)} ${asked(site)}`;
+
+/** Whether an answer of the site will be asked for: what another user's workers run cannot be seen without. */
+function asked({ healthCheck }: Site): readonly string[] {
+  if (healthCheck === undefined) return [];
+  const elsewhere = healthCheck.origin !== undefined || healthCheck.socket !== undefined;
+  return ['--health-check', elsewhere ? 'elsewhere' : 'path'];
+}
 
 /** One command. Where only Gunicorn could serve and none does, there is nobody to ask. */
 function healthCheck({ healthCheck, restart }: Site): Script {

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Arguments(NamedTuple):
-    """The words after `gunicorn.py`: `--address-file PATH` is `address_file`."""
+    """The words after `gunicorn.py`: `--address-file PATH` is `address_file`.
+
+    `health_check`: `path` when one follows at the address found, `elsewhere` when one follows that needs no address.
+    """
 
     verb: str
     venv: str
@@ -16,6 +19,7 @@ class Arguments(NamedTuple):
     timeout: str = "60"
     address_file: str = ""
     project: str = "."
+    health_check: str = ""
 
 
 def parse(words: list[str]) -> Arguments:

@@ -1,7 +1,7 @@
 """Finds the Gunicorn that serves a site, brings it to another release, and proves that it is there.
 
     python3 -ES gunicorn.py VERB --venv .venv [--release ID] [--at PATH] [--state FILE] [--timeout SECONDS]
-                            [--address-file FILE] [--project FOLDER]
+                            [--address-file FILE] [--project FOLDER] [--health-check path|elsewhere]
 
 It is run in deploy_path. VERB is one of:
 
@@ -11,7 +11,7 @@ environment   can each master take up the environment of --release? Asked before
 check-config  `gunicorn --check-config` of --release, with the arguments of each live master.
 reload        brings each master to --release, to which `current` points already, and proves it. `served=PIDS`, or
               `unserved=COMMAND` when no Gunicorn is there.
-prove         the same proof with no signal, for services that something else has restarted. `served=` or `unproven=`.
+prove         the same proof with no signal, for what this step has restarted otherwise. `served=` or `unproven=`.
 
 A master is followed by its workers, and the workers are what is proven. Where to read on: masters.py finds the masters
 and command_line.py takes their command lines apart, reload_signal.py decides which signal helps (by master_settings.py
@@ -24,13 +24,14 @@ import os
 import signal
 import sys
 import time
+from typing import Any, Callable
 
 import processes
 from arguments import Arguments, parse
 from command_line import command
 from common import answer, fail
 from layout import CURRENT, follows, live, release_folder
-from masters import Master, foreign, listens_at, masters, overlooked
+from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
 from reload_signal import keep_way_back, reload_signal
 from start_command import cure, in_release, start_again, start_command
@@ -71,8 +72,9 @@ def remember(found: list[Master], path: str) -> None:
     import json
 
     seen = [[master.pid, master.process.start, list(processes.arguments(master.pid))] for master in found]
+    staff = [[one.pid, one.start] for master in found for one in workers(master)]
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(seen, file)
+        json.dump({"masters": seen, "workers": staff}, file)
 
 
 def environment(asked: Arguments) -> None:
@@ -139,21 +141,40 @@ def refuse_dead(found: list[Master], asked: Arguments) -> None:
 
 def recall(path: str) -> list[Master]:
     """The masters that `check` saw."""
-    if not os.path.exists(path):
-        return []
-    import json
-
-    with open(path, encoding="utf-8") as file:
-        seen = json.load(file)
+    seen = noted(path).get("masters", [])
     return [Master(Process(pid, 0, start), command(tuple(words)), {}) for pid, start, words in seen]
 
 
+def noted(path: str) -> dict[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    import json
+
+    with open(path, encoding="utf-8") as file:
+        seen: dict[str, Any] = json.load(file)
+    return seen
+
+
 def say_served(serving: list[Master], asked: Arguments) -> None:
+    addresses = [address for master in serving for address in listens_at(master)]
     if asked.address_file:
-        addresses = [address for master in serving for address in listens_at(master)]
         with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write("".join(addresses[:1]))
-    answer("served", " ".join(str(master.pid) for master in serving))
+    unseen = [master for master in serving if any(processes.hidden(one.pid) for one in workers(master))]
+    answered = asked.health_check == "elsewhere" or (asked.health_check == "path" and addresses)
+    if unseen and not answered:
+        answer("unproven", unseen_by_us(unseen[0], asked))
+    else:
+        answer("served", " ".join(str(master.pid) for master in serving))
+
+
+def unseen_by_us(master: Master, asked: Arguments) -> str:
+    user, us = processes.user(master.pid), processes.user(os.getpid())
+    missing = "give health_check a url or a socket" if asked.health_check else "add a health_check"
+    return (
+        f"the workers of Gunicorn {master.pid} run as {user} and were started after the switch, but what they run is "
+        f"hidden from {us}: {missing}, which makes it a proof"
+    )
 
 
 def prove(asked: Arguments) -> None:
@@ -163,14 +184,29 @@ def prove(asked: Arguments) -> None:
     if not recall(asked.state) and not masters(asked.at):
         answer("unproven", "nothing found")
         return
-    hidden = next(filter(None, map(foreign, masters(asked.at))), "")
-    if hidden:
-        answer("unproven", hidden.splitlines()[0])
-        return
-    reason = proof(lambda: masters(asked.at), set(), asked, deadline, patient=True)
+    reason = proof(lambda: masters(asked.at), set(), asked, deadline, patient=True, unseen=in_place(asked))
     if reason:
         fail(f"the restarted services are not proven to run {asked.release}: {reason}")
     say_served(masters(asked.at), asked)
+
+
+def in_place(asked: Arguments) -> Callable[[Process], bool]:
+    """Whether a worker that hides what it runs was started after the switch: by this step, whose shell is our parent.
+
+    In the undo also one that was there before the run began: it has never left the release that is gone back to.
+    """
+    step = processes.process(os.getppid())
+    seen = noted(asked.state).get("workers", []) if goes_back(asked) else []
+    return lambda one: (step is not None and one.start >= step.start) or [one.pid, one.start] in seen
+
+
+def goes_back(asked: Arguments) -> bool:
+    """Whether this is the undo of a run, by what `activate` left: the release that was live when it began."""
+    path = os.path.join(os.path.dirname(asked.state), "previous")
+    if not asked.state or not os.path.exists(path):
+        return False
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return os.path.basename(file.read().strip().rstrip("/")) == asked.release
 
 
 if __name__ == "__main__":

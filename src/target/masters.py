@@ -106,12 +106,12 @@ def overlooked(at: str) -> str:
 
 def foreign(master: Master) -> str:
     """What is wrong with a master that we may not signal or look at; empty when we may."""
-    if processes.signallable(master.pid) and processes.folder(master.pid):
+    if processes.signallable(master.pid) and not processes.hidden(master.pid):
         return ""
     user = processes.user(master.pid)
     us = processes.user(os.getpid())
     return (
-        f"Gunicorn {master.pid} serves {DEPLOY} as user {user}: {us} can neither reload it nor prove what it runs. "
+        f"Gunicorn {master.pid} serves {DEPLOY} as user {user}: {us} can neither signal it nor see what it runs. "
         f"Run it as {us}, or deploy as {user}, or say how to restart it: `restart: {{command: …}}`"
     )
 
@@ -136,10 +136,22 @@ def successors(master: Master) -> list[Process]:
 
 def listens_at(master: Master) -> list[str]:
     """Its addresses, but not the control socket of Gunicorn 25.1 and later."""
+    if processes.hidden(master.pid):
+        return bound_to(master)
     control = option(master.options, "--control-socket")
     addresses = processes.listens_at(master.pid)
     own = [each for each in addresses if not each.endswith("/gunicorn.ctl") and each != f"unix:{control}"]
     return [f"unix:{located(master, each[5:])}" if each.startswith("unix:") else each for each in own]
+
+
+def bound_to(master: Master) -> list[str]:
+    """The address that its command line names, where that can be read without knowing its folder."""
+    address = option(master.options, "-b", "--bind")
+    host, colon, port = address.rpartition(":")
+    if address.startswith("unix:/"):
+        return [address]
+    known = colon and port.strip("0").isdigit()
+    return [f"{host if host not in ('', '0.0.0.0') else '127.0.0.1'}:{port}"] if known else []
 
 
 def located(master: Master, path: str) -> str:

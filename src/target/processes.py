@@ -64,6 +64,11 @@ def folder(pid: int) -> str:
     return _link(pid, "cwd")
 
 
+def hidden(pid: int) -> bool:
+    """Whether it lives, and its user keeps us from seeing where it is and what it runs."""
+    return bool(arguments(pid)) and not folder(pid)
+
+
 def executable(pid: int) -> str:
     """The file it executes, links resolved; a package upgrade that replaced the file is no other file."""
     path = _link(pid, "exe")

@@ -1,4 +1,8 @@
-"""Proves that the workers of a site run a release, with the libraries of its environment: by the kernel's word."""
+"""Proves that the workers of a site run a release, with the libraries of its environment: by the kernel's word.
+
+Of another user's workers the kernel tells only the command line and when they started: such a proof is a weak one, and
+worth something only together with an answer of the site.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import processes
 from arguments import Arguments
 from command_line import command, is_hidden
 from layout import environment_named, environment_of, release_folder
-from masters import Master, foreign, workers
+from masters import Master, workers
 from processes import Process
 
 # Seconds that all workers must be there, booted and proven, without one dying or coming: a worker that fails in its
@@ -24,12 +28,17 @@ class Gone(Exception):
 
 
 def proof(
-    find: Callable[[], list[Master]], before: set[Process], asked: Arguments, deadline: float, patient: bool = False
+    find: Callable[[], list[Master]],
+    before: set[Process],
+    asked: Arguments,
+    deadline: float,
+    patient: bool = False,
+    unseen: Callable[[Process], bool] = lambda one: True,
 ) -> str:
     """Waits until every worker of the masters found is proven, and stays; empty then, else what is wrong with one.
 
-    `before`: workers that have to be gone. `deadline`: of time.monotonic(). Raises Gone when there is no master any
-    more, unless patient.
+    `before`: workers that have to be gone. `unseen`: whether a worker that hides what it runs is one to believe.
+    `deadline`: of time.monotonic(). Raises Gone when there is no master any more, unless patient.
     """
     since, settled = time.monotonic(), None
     while True:
@@ -38,7 +47,7 @@ def proof(
             raise Gone
         staff = {master.pid: workers(master) for master in found}
         present = {one for each in staff.values() for one in each}
-        reason = why_unproven(found, staff, before, asked)
+        reason = why_unproven(found, staff, before, asked, unseen)
         now = time.monotonic()
         if reason or present != settled:
             since, settled = now, None if reason else present
@@ -49,17 +58,21 @@ def proof(
         time.sleep(PAUSE)
 
 
-def why_unproven(found: list[Master], staff: dict[int, list[Process]], before: set[Process], asked: Arguments) -> str:
+def why_unproven(
+    found: list[Master],
+    staff: dict[int, list[Process]],
+    before: set[Process],
+    asked: Arguments,
+    unseen: Callable[[Process], bool],
+) -> str:
     if not found:
         return "no Gunicorn serves the site now"
     for master in found:
-        reason = foreign(master)
-        if reason:
-            return reason
         if not staff[master.pid]:
             return f"Gunicorn {master.pid} has no workers"
         for one in staff[master.pid]:
-            reason = why_not(one, before, asked)
+            hidden = processes.hidden(one.pid)
+            reason = why_not_unseen(one, before, asked, unseen) if hidden else why_not(one, before, asked)
             if reason:
                 return f"worker {one.pid} {reason}"
     return ""
@@ -79,6 +92,14 @@ def why_not(one: Process, before: set[Process], asked: Arguments) -> str:
     if env and processes.executable(one.pid) != os.path.realpath(env + "/bin/python"):
         return f"executes {processes.executable(one.pid)}"
     return "" if booted(one) else "has not booted yet"
+
+
+def why_not_unseen(one: Process, before: set[Process], asked: Arguments, unseen: Callable[[Process], bool]) -> str:
+    """The same for a worker of another user, by what little it shows."""
+    if one in before or not unseen(one):
+        return "was started before the switch"
+    env = environment_of(release_folder(asked.release), asked.venv)
+    return f"runs with {runs_environment(one)}" if env and runs_environment(one) not in ("", env) else ""
 
 
 def runs_environment(one: Process) -> str:

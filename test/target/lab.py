@@ -172,9 +172,9 @@ class Lab:
         }[style]
 
     def run(self, program, *words, python=sys.executable, flags=("-ES",), before="", **more):
-        """Runs a program of the target as a step does."""
+        """Runs a program of the target as a step does: as the child of a shell."""
         with tempfile.TemporaryFile() as answers:
-            shell = f'exec "$@" 3>&{answers.fileno()}'
+            shell = f'"$@" 3>&{answers.fileno()} || exit "$?"'
             code = ["-c", before] if before else [f"{TOOLS}/{program}"]
             done = subprocess.run(
                 ["sh", "-c", shell, "sh", python, *flags, *code, *words],

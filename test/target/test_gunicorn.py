@@ -1,3 +1,4 @@
+import contextlib
 import grp
 import json
 import os
@@ -429,7 +430,7 @@ class Found(OneSite):
         one = self.lab.start("E")
         self.lab.gunicorn("check", "--state", f"{self.base}/state")
         with open(f"{self.base}/state") as file:
-            self.assertEqual(json.load(file)[0][0], one.pid)
+            self.assertEqual(json.load(file)["masters"][0][0], one.pid)
         one.terminate()
         one.wait()
         done = self.lab.gunicorn("reload", "--release", self.r1, "--state", f"{self.base}/state")
@@ -451,9 +452,78 @@ class Found(OneSite):
         self.assertIn(f"Gunicorn {named.pid} serves", done["problem"])
         done = self.lab.gunicorn("reload", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
         self.assert_refused(done, f"as user {server.pw_name}", pid=one.pid)
-        done = self.lab.gunicorn("prove", "--release", self.r1, python="/usr/bin/python3", preexec_fn=become(deployer))
-        self.assertEqual(done.code, 0, done)
-        self.assertIn(f"as user {server.pw_name}", done["unproven"])
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make users")
+    def test_what_another_users_workers_run_is_told_by_their_age_and_an_answer_of_the_site(self):
+        server, deployer = self.ordinary_user(), self.ordinary_user()
+        os.chmod(self.base, 0o755)
+        one = self.lab.start("E", "--bind", "127.0.0.1:0", preexec_fn=become(server))
+        self.lab.switch(self.r2)
+        older = self.prove(deployer, "--timeout", "1")
+        self.assertEqual(older.code, 1, older)
+        self.assertIn("was started before the switch", older["message"])
+        with self.restarted_meanwhile(one):
+            alone = self.prove(deployer)
+        self.assertEqual(alone.code, 0, alone)
+        self.assertIn(f"run as {server.pw_name}", alone["unproven"])
+        self.assertIn("add a health_check", alone["unproven"])
+        with self.restarted_meanwhile(one):
+            no_address = self.prove(deployer, "--health-check", "path")
+        self.assertIn("give health_check a url", no_address["unproven"])
+        with self.restarted_meanwhile(one):
+            answered = self.prove(deployer, "--health-check", "elsewhere")
+        self.assertEqual((answered.code, answered["served"]), (0, str(one.pid)), answered)
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make users")
+    def test_the_address_of_another_users_gunicorn_is_read_from_its_command_line(self):
+        server, deployer = self.ordinary_user(), self.ordinary_user()
+        os.chmod(self.base, 0o777)
+        one = self.lab.start("E", "--bind", f"unix:{self.base}/g.sock", preexec_fn=become(server))
+        with self.restarted_meanwhile(one):
+            done = self.prove(deployer, "--health-check", "path", release=self.r1)
+        self.assertEqual((done.code, done["served"]), (0, str(one.pid)), done)
+        with open(f"{self.base}/run/address") as file:
+            self.assertEqual(file.read(), f"unix:{self.base}/g.sock")
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make users")
+    def test_in_the_undo_another_users_workers_that_never_moved_are_believed(self):
+        server, deployer = self.ordinary_user(), self.ordinary_user()
+        os.chmod(self.base, 0o755)
+        run = self.run_folder()
+        self.lab.start("E", preexec_fn=become(server))
+        as_deployer = {"python": "/usr/bin/python3", "preexec_fn": become(deployer)}
+        self.lab.gunicorn("check", "--state", f"{run}/services-0", **as_deployer)
+        forward = self.prove(deployer, "--state", f"{run}/services-0", "--timeout", "1", release=self.r1)
+        self.assertEqual(forward.code, 1, forward)
+        write(f"{run}/previous", f"releases/{self.r1}\n")
+        back = self.prove(deployer, "--state", f"{run}/services-0", "--health-check", "elsewhere", release=self.r1)
+        self.assertEqual(back.code, 0, back)
+
+    def prove(self, user, *words, release=None):
+        words = ("--release", release or self.r2, "--address-file", f"{self.run_folder()}/address", *words)
+        return self.lab.gunicorn("prove", *words, python="/usr/bin/python3", preexec_fn=become(user))
+
+    def run_folder(self):
+        os.makedirs(f"{self.base}/run", exist_ok=True)
+        os.chmod(f"{self.base}/run", 0o777)
+        return f"{self.base}/run"
+
+    @contextlib.contextmanager
+    def restarted_meanwhile(self, one):
+        """HUP once somebody looks: a `prove` is patient."""
+        ended = threading.Event()
+
+        def hang_up():
+            wait_for(lambda: any("prove" in processes.arguments(pid) for pid in processes.table()) or ended.is_set())
+            os.kill(one.pid, signal.SIGHUP)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def ordinary_user(self):
         name = f"lab{os.getpid()}{time.monotonic_ns() % 100000}"
