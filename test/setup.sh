@@ -5,11 +5,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl python3 python3-pip python3-venv tar)
+PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf python3 python3-pip python3-venv tar)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8
-TEST_USER=deployer-test
+TEST_USERS=(deployer-test deployer-serves) # who deploys, and whose Gunicorn another one deploys to
 
 say() { printf 'setup: %s\n' "$*"; }
 give_up() {
@@ -66,10 +66,14 @@ install_python_tools() {
   echo "${PINNED_TOOLS[*]}" >"$PYTHON_TOOLS/complete"
 }
 
-make_test_user() {
-  if [ "$(id -u)" -ne 0 ] || id "$TEST_USER" >/dev/null 2>&1; then return 0; fi
-  say "making the account $TEST_USER: some tests run as an ordinary user"
-  useradd --create-home --shell /bin/sh "$TEST_USER"
+make_test_users() {
+  [ "$(id -u)" -eq 0 ] || return 0
+  local user
+  for user in "${TEST_USERS[@]}"; do
+    ! id "$user" >/dev/null 2>&1 || continue
+    say "making the account $user: some tests run as an ordinary user"
+    useradd --create-home --shell /bin/sh "$user"
+  done
 }
 
 find_target_pythons() {
@@ -91,5 +95,5 @@ check_node
 install_packages
 install_node_modules
 install_python_tools
-make_test_user
+make_test_users
 find_target_pythons

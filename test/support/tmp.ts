@@ -33,11 +33,14 @@ export interface OrdinaryUser {
 /** The account for tests that must not run as root: the one that test/setup.sh makes, or who runs the tests if not root. */
 export async function ordinaryUser(): Promise<OrdinaryUser> {
   const { username, uid, gid, homedir } = userInfo();
-  if (uid !== 0) return { name: username, uid, gid, home: homedir };
-  const line = /^(deployer-test):[^:]*:(\d+):(\d+):[^:]*:([^:]*)/m.exec(
-    await readFile('/etc/passwd', 'utf8'),
-  );
-  if (!line) throw new Error('there is no account deployer-test: run test/setup.sh');
-  const [, name = '', user, group, home = ''] = line;
+  return uid === 0 ? account('deployer-test') : { name: username, uid, gid, home: homedir };
+}
+
+/** One of the accounts that test/setup.sh makes when it runs as root. */
+export async function account(name: 'deployer-test' | 'deployer-serves'): Promise<OrdinaryUser> {
+  const lines = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
+  const found = lines.find(([each]) => each === name);
+  if (!found) throw new Error(`there is no account ${name}: run test/setup.sh`);
+  const [, , user, group, , home = ''] = found;
   return { name, uid: Number(user), gid: Number(group), home };
 }
