@@ -143,11 +143,20 @@ def ask_migrations() -> None:
         return problem(f"the migrations cannot be planned: {in_words(error)}", error)
     for app, names in conflicts.items():
         problem(f"{app} has several last migrations: {', '.join(names)}\npython manage.py makemigrations --merge")
+    unknown = sorted(f"{app}.{name}" for app, name in unknown_to(executor.loader))
+    if unknown:
+        answer("warning", f"the database has migrations that this release does not know: {', '.join(unknown)}")
     for line in lines_of(plan):
         print(line)
     answer("note", f"{len(plan) or 'no'} migration{'s' * (len(plan) != 1)} to apply")
     own_command = get_commands()["migrate"] != "django.core"  # it may have more to do than the plan tells
     write_fact("migrations", "pending" if plan or own_command else "empty")
+
+
+def unknown_to(loader: Any) -> set[tuple[str, str]]:
+    """What is applied and not in the code: of a newer release, when an older one is deployed."""
+    replaced = {tuple(key) for migration in loader.disk_migrations.values() for key in migration.replaces}
+    return set(loader.applied_migrations or ()) - set(loader.disk_migrations) - replaced
 
 
 def exists(connection: Any) -> bool:

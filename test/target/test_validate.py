@@ -40,6 +40,15 @@ class Validate(DjangoSite):
         self.assertRegex(log, r"to apply: guestbook\.0003_fill\n    .+ \[IRREVERSIBLE\]")
         self.assertNotIn("0001", log)
 
+    def test_what_a_newer_release_applied_is_named(self):
+        self.migration("0003_newer", "")
+        self.manage("migrate")
+        os.unlink(os.path.join(self.release, "guestbook/migrations/0003_newer.py"))
+        warnings, _log = self.good()
+        self.assertEqual(
+            warnings, ["the database has migrations that this release does not know: guestbook.0003_newer"]
+        )
+
     def test_a_migrate_command_of_the_project_may_have_more_to_do(self):
         self.manage("migrate")
         command = "from django.core.management.commands.migrate import Command\n"
