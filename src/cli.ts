@@ -51,7 +51,8 @@ function contextOf(
       json: json === true,
       verbose: verbose === true,
       quiet: quiet === true,
-      color: color !== false && !io.env.NO_COLOR && io.stderr.isTTY === true,
+      color:
+        color !== false && !io.env.NO_COLOR && io.stderr.isTTY === true && io.env.TERM !== 'dumb',
       yes: yes === true,
       host: H as string | undefined,
     },

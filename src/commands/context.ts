@@ -8,6 +8,9 @@ export interface Io {
 export interface Output {
   write(text: string): unknown;
   readonly isTTY?: boolean;
+  /** Of a terminal, as it is now. */
+  readonly columns?: number;
+  readonly rows?: number;
   on?(event: 'error', listener: () => void): unknown;
 }
 

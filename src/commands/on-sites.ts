@@ -31,7 +31,7 @@ export async function onSite(
 ): Promise<number> {
   const [site] = (await configuredSites(context, (sites) => [selectSite(sites, name)])) as [Site];
   if (command.dryRun) return printDryRun(context, [site], command);
-  const show = await presentation(context, false);
+  using show = await presentation(context, false);
   const [result] = await run(context, [site], command, show, { hosts: 1, perHost: 1 });
   return (result as Verdict).exit;
 }
@@ -53,7 +53,7 @@ export async function onAllSites(
   if (options.question !== undefined && !(await confirmed(context, sites, options.question))) {
     throw new DeployError('usage', 'nothing was done', { hint: 'answer y, or give --yes' });
   }
-  const show = await presentation(context, true);
+  using show = await presentation(context, true);
   const verdicts = (await run(context, sites, command, show, options)).map((each) => {
     const reason = command.skipped?.(each);
     return reason === undefined ? each : { ...each, exit: 0, summary: `skipped: ${reason}` };

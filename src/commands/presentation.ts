@@ -1,12 +1,13 @@
 import type { Site } from '../config/site.ts';
 import type { Report } from '../events.ts';
-import { linesReporter } from '../reporters/lines.ts';
+import { ciOf } from '../reporters/ci.ts';
 import { visible } from '../secrets.ts';
 import type { Verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
+import { logOf } from './log.ts';
 
 /** How a command is shown: its events as they come, then its answer. stdout is the answer, stderr the log. */
-export interface Presentation {
+export interface Presentation extends Disposable {
   readonly report: Report;
   /** Before the first event of a site. */
   readonly announce: (site: Site, action: string) => void;
@@ -35,29 +36,42 @@ async function jsonPresentation({ io }: Context): Promise<Presentation> {
         sites: verdicts.map(({ site, exit: code }) => ({ site, exit: code })),
       }),
     say: () => {},
+    [Symbol.dispose]: () => {},
   };
 }
 
-function plainPresentation({ io, globals }: Context, several: boolean): Presentation {
-  const err = (text: string) => void io.stderr.write(text);
-  const report = linesReporter({ write: err, ...globals, prefix: several });
+async function plainPresentation(context: Context, several: boolean): Promise<Presentation> {
+  const { io, globals } = context;
+  const log = await logOf(context, several);
+  const harmless = ciOf(io.env)?.harmless ?? ((text: string) => text);
   return {
-    report,
+    report: log.report,
     announce: (site, action) => {
-      if (!globals.quiet) err(`${several ? `[${site.name}]` : `${site.name}:`} ${action}\n`);
+      if (!globals.quiet) log.print(`${several ? `[${site.name}]` : `${site.name}:`} ${action}\n`);
     },
     result: (verdict) => {
+      log.ended(verdict.site);
       if (!several && verdict.exit === 0 && verdict.release !== '') {
         const { site, release, commit } = verdict;
+        log.clear();
         io.stdout.write(`${[site, release, commit].filter(Boolean).join(' ')}\n`);
       }
       if (verdict.exit === 0 && globals.quiet) return;
       const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;
-      err(`${mark}${visible(verdict.summary)}\n`);
-      for (const line of verdict.details) err(`${several ? mark : '  '}${visible(line)}\n`);
+      const line = `${mark}${visible(verdict.summary)}`;
+      if (verdict.exit === 0) log.print(`${line}\n`);
+      else log.fail(line);
+      const details = verdict.details.map(
+        (detail) => `${several ? mark : '  '}${visible(detail)}\n`,
+      );
+      if (details.length > 0) log.print(details.join(''));
     },
-    summary: (verdicts) => void io.stdout.write(table(verdicts)),
-    say: (text) => err(`${text}\n`),
+    summary: (verdicts) => {
+      log.clear();
+      io.stdout.write(harmless(table(verdicts)));
+    },
+    say: (text) => log.print(`${text}\n`),
+    [Symbol.dispose]: () => log[Symbol.dispose](),
   };
 }
 
@@ -66,7 +80,7 @@ function table(verdicts: readonly Verdict[]): string {
     site,
     exit === 0 ? 'ok' : `exit ${exit}`,
     live ?? release,
-    summary,
+    visible(summary).replaceAll('\n', ' '),
   ]);
   const width = (column: number) => Math.max(0, ...rows.map((row) => (row[column] ?? '').length));
   return rows

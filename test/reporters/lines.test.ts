@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Failure } from '../../src/events.ts';
-import { linesReporter } from '../../src/reporters/lines.ts';
+import { linesLog } from '../../src/reporters/lines.ts';
 
 const told = (code: number): string => {
   let text = '';
@@ -16,7 +16,7 @@ const told = (code: number): string => {
     text += more;
   };
   const options = { write, verbose: false, quiet: false, color: false, prefix: false };
-  linesReporter(options)({ site: 'x', type: 'failed', step: 'static', seconds: 1, failure });
+  linesLog(options).report({ site: 'x', type: 'failed', step: 'static', seconds: 1, failure });
   return text;
 };
 
