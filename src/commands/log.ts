@@ -15,7 +15,7 @@ export async function logOf({ io, globals }: Context, several: boolean): Promise
   if (!several && !quiet && ci !== undefined) {
     return (await import('../reporters/groups.ts')).groupsLog({ write, ci, color });
   }
-  if (!quiet && !io.env.CI && io.stderr.isTTY && (io.env.TERM ?? 'dumb') !== 'dumb') {
+  if (!quiet && !io.env.CI && io.stderr.isTTY && (io.env.TERM || 'dumb') !== 'dumb') {
     const { terminalLog } = await import('../reporters/terminal.ts');
     const unicode = isUnicode(io.env);
     return terminalLog({ terminal: io.stderr, prefix: several, unicode, verbose, quiet, color });

@@ -54,7 +54,7 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
       if (!several && verdict.exit === 0 && verdict.release !== '') {
         const { site, release, commit } = verdict;
         log.clear();
-        io.stdout.write(`${[site, release, commit].filter(Boolean).join(' ')}\n`);
+        io.stdout.write(`${visible([site, release, commit].filter(Boolean).join(' '))}\n`);
       }
       if (verdict.exit === 0 && globals.quiet) return;
       const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;
@@ -76,12 +76,11 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
 }
 
 function table(verdicts: readonly Verdict[]): string {
-  const rows = verdicts.map(({ site, exit, release, live, summary }) => [
-    site,
-    exit === 0 ? 'ok' : `exit ${exit}`,
-    live ?? release,
-    visible(summary).replaceAll('\n', ' '),
-  ]);
+  const rows = verdicts.map(({ site, exit, release, live, summary }) =>
+    [site, exit === 0 ? 'ok' : `exit ${exit}`, live ?? release, summary].map((cell) =>
+      visible(cell).replaceAll('\n', ' '),
+    ),
+  );
   const width = (column: number) => Math.max(0, ...rows.map((row) => (row[column] ?? '').length));
   return rows
     .map(

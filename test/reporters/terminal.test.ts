@@ -148,7 +148,7 @@ test('between two steps the live line does not go out and on again', async () =>
   after(0.01);
   log.report(started('writable'));
   after(0.2);
-  const last = (await screen.lines()) && screen.frames.map((frame) => frame.at(-1));
+  const last = (await screen.lines()) && screen.frames.map(({ lines }) => lines.at(-1));
   expect(last.filter((line) => !line?.startsWith('▸'))).toEqual([]);
   expect(last.at(-1)).toContain('writable');
 });
@@ -161,6 +161,7 @@ test.each([
   ['tabs', `a\t\tb\t${'\tc'.repeat(40)}`],
   ['wide characters', '\u65e5\u672c\u8a9e'.repeat(30)],
   ['combining characters', 'e\u0301n\u0303'.repeat(40)],
+  ['marks that a terminal may not know', 'a\u08e3\u1ab0\u1df5'.repeat(40)],
   ['pictures', '\u{1f469}\u200d\u{1f469}\u200d\u{1f467}\u2764\ufe0f1\ufe0f\u20e3'.repeat(20)],
   ['half a character', '\u{1f469}'.repeat(3000).slice(1)],
   ['the direction of writing', '\u202eabc\u2066'.repeat(20)],
@@ -322,10 +323,10 @@ test('whatever happens, every frame is the plain log so far with the live lines 
       const write = (text: string) => {
         plain += text;
       };
-      const lines = linesLog({ ...PLAIN, write, verbose, prefix: true });
+      const plainLog = linesLog({ ...PLAIN, write, verbose, prefix: true });
       for (const [event, pause] of events) {
         log.report(event);
-        lines.report(event);
+        plainLog.report(event);
         vi.advanceTimersByTime(pause);
       }
       log[Symbol.dispose]();
@@ -335,9 +336,10 @@ test('whatever happens, every frame is the plain log so far with the live lines 
       const unmarked = (line: string) => squeezed(line.replace(/^(\[\w\]) [✓✗!▸ -] ?/, '$1 '));
       const expected = (await only.lines()).map(squeezed);
       expect((await screen.lines()).map(unmarked)).toEqual(expected);
-      for (const frame of screen.frames) {
+      for (const { lines: frame, column } of screen.frames) {
         const live = frame.findIndex((line) => line.includes('▸'));
         const above = live < 0 ? frame : frame.slice(0, live);
+        expect(column).toBe(0);
         expect(above.map(unmarked)).toEqual(expected.slice(0, above.length));
         expect(frame.length - above.length).toBeLessThanOrEqual(3);
       }

@@ -2,8 +2,8 @@ import xterm from '@xterm/headless';
 
 /** A real terminal emulator without a window, which remembers every frame that it was given. */
 export class Screen {
-  /** What the screen showed after each write, with what has left it at the top. */
-  readonly frames: (readonly string[])[] = [];
+  /** What the screen showed after each write, with what has left it at the top, and the column of the cursor. */
+  readonly frames: { readonly lines: readonly string[]; readonly column: number }[] = [];
   /** Titles that something gave to the window. */
   readonly titles: string[] = [];
   readonly #terminal: xterm.Terminal;
@@ -32,7 +32,10 @@ export class Screen {
   write(data: string | Uint8Array): void {
     const written = new Promise<void>((resolve) => {
       this.#terminal.write(data, () => {
-        this.frames.push(this.#lines());
+        this.frames.push({
+          lines: this.#lines(),
+          column: this.#terminal.buffer.active.cursorX,
+        });
         resolve();
       });
     });
