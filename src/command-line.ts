@@ -20,6 +20,10 @@ const DRY_RUN = new Option('--dry-run', 'print the scripts, run nothing');
 const FORCE = new Option('--force', 'stop the deploy that holds it, which undoes what it did');
 const HOST = new Option('-H <host>', '[USER@]HOST[:PORT]: DEPLOYER_HOST on the command line');
 const REBUILD = new Option('--rebuild', 'make a fresh virtualenv beside the old one');
+const GET = new Option(
+  '--get <file>',
+  'bring this one here, and read it through to its end before it is called whole',
+);
 const TO = new Option('--to <release>', 'go to this release, which must be kept');
 
 const listSites: CommandLine['run'] = async (context) =>
@@ -140,6 +144,27 @@ const COMMANDS: readonly CommandLine[] = [
       ),
   },
   {
+    name: 'status',
+    does: 'tell what is live, who holds the lock and how the last run ended, of one site or of all',
+    example: 'deployer status www.example.com',
+    of: 'site',
+    run: async (context, flags, words) =>
+      (await import('./commands/status.ts')).showStatus(context, siteOf(flags, words)),
+  },
+  {
+    name: 'backups',
+    does: 'list the backups of a site; each is named after the deploy that made it, and holds what was live before',
+    example: 'deployer backups www.example.com --get www.example.com_20261122_213015_123.tar.gz',
+    of: 'site',
+    options: [GET],
+    run: async (context, flags, words) =>
+      (await import('./commands/backups.ts')).backups(
+        context,
+        siteOf(flags, words),
+        flags.get as string | undefined,
+      ),
+  },
+  {
     name: 'siteadd',
     does: 'add a site to the configuration',
     example: 'deployer siteadd www.example.com git@github.com:example/example.git',
@@ -177,11 +202,13 @@ export async function commandLine(
     .option('--quiet', 'failures and the answer only')
     .option('--no-color', 'no colours (as does NO_COLOR)')
     .option('--yes', 'ask nothing')
-    .addHelpText('after', `\nExample:\n  ${COMMANDS[9]?.example}\n  ${COMMANDS[1]?.example}`);
+    .addHelpText('after', `\nExample:\n  ${exampleOf('siteadd')}\n  ${exampleOf('deploy')}`);
   for (const line of COMMANDS) add(program, line, run);
   if (argv.includes('siteadd')) await addSiteAddOptions(program);
   return program;
 }
+
+const exampleOf = (name: string) => COMMANDS.find((line) => line.name === name)?.example;
 
 function add(
   program: Command,

@@ -73,6 +73,7 @@ const TOOLS = [
   'proof.py',
   'health.py',
   'history.py',
+  'records.py',
   'retention.py',
   'deletion.py',
 ];

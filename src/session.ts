@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { deflateSync } from 'node:zlib';
 import { CANCEL, Conversation, type ConversationOptions, type Times } from './conversation.ts';
 import type { Outcome } from './outcome.ts';
 import type { Entry, Plan } from './plan.ts';
 import type { Runner } from './runners/runner.ts';
+import { packed, targetFile, withoutComments } from './target-program.ts';
 import { encodeFrame } from './wire.ts';
 
 export interface SessionOptions extends Omit<ConversationOptions, 'times'> {
@@ -33,26 +33,11 @@ export async function runSession(
   return new Conversation(process, plan, { ...options, times }).outcome;
 }
 
-/** The session program as one argument: base64 in double quotes is safe in every login shell, and it holds no secret. */
-async function sessionProgram(): Promise<string> {
-  const source = withoutComments((await targetFile('session.py')).toString());
-  const packed = deflateSync(source, { level: 9 }).toString('base64');
-  return `import zlib,binascii;exec(compile(zlib.decompress(binascii.a2b_base64("${packed}")),"session.py","exec"))`;
-}
-
-/** With every line where it was, so that a traceback names the right ones. */
-const withoutComments = (source: string): string =>
-  source
-    .replace(/^ *"""[\s\S]*?"""$/gm, (text) => text.replace(/[^\n]+/g, ''))
-    .replace(/(^ *| {2})# .*$/gm, '');
-
-const targetFile = (name: string): Promise<Buffer> =>
-  readFile(new URL(`./target/${name}`, import.meta.url));
+const sessionProgram = async (): Promise<string> =>
+  packed(withoutComments(await targetFile('session.py')), 'session.py');
 
 async function planFrames(plan: Plan, options: SessionOptions, times: Times): Promise<Buffer> {
-  const tools = await Promise.all(
-    plan.tools.map(async (name) => [name, (await targetFile(name)).toString()]),
-  );
+  const tools = await Promise.all(plan.tools.map(async (name) => [name, await targetFile(name)]));
   const words = [
     ...[
       '1',

@@ -210,20 +210,21 @@ function age(since: string): string {
 }
 
 function unreachableText(message: string) {
-  const noPython =
-    /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(
-      message,
-    );
+  const hint = unreachableHint(message);
   return {
     summary: 'no session on the target',
     details: [
       ...message.split('\n').map((line) => `  | ${line}`),
-      ...(noPython
-        ? ['to do: the target needs python3, 3.8 or newer: apt-get install python3 python3-venv']
-        : []),
+      ...(hint === undefined ? [] : [`to do: ${hint}`]),
     ],
   };
 }
+
+/** What to do where no program of ours would start on a target, by what was said there; undefined if it is not known. */
+export const unreachableHint = (message: string): string | undefined =>
+  /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(message)
+    ? 'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv'
+    : undefined;
 
 function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }>) {
   const left = reason === 'left';
@@ -233,7 +234,7 @@ function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }
       : `outcome unknown: the connection was lost in ${step} (${reason})`,
     details: [
       'the target goes on by itself: it finishes what may not be cut, undoes the rest, and frees the lock',
-      `to do: look at ${plan.place}/.deployer/run/ for how it ended, then run deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again`,
+      `to do: run deployer status ${plan.site} for how it ended, then deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again`,
     ],
   };
 }

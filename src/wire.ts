@@ -13,6 +13,11 @@ export interface Frame {
   readonly words: readonly string[];
 }
 
+export interface RawFrame {
+  readonly kind: string;
+  readonly payload: Buffer;
+}
+
 /** Cuts a stream of bytes into frames. What comes before the greeting is noise of a login shell. */
 export class FrameReader {
   #greeting: Buffer;
@@ -30,6 +35,12 @@ export class FrameReader {
   }
 
   *read(data: Buffer): Generator<Frame> {
+    for (const { kind, payload } of this.readRaw(data))
+      yield { kind, words: payload.toString().split('\0') };
+  }
+
+  /** The same, for payloads that are no words. */
+  *readRaw(data: Buffer): Generator<RawFrame> {
     this.#chunks.push(data);
     this.#length += data.length;
     if (!this.greeted && !this.#greet()) return;
@@ -45,7 +56,7 @@ export class FrameReader {
     return true;
   }
 
-  #next(): Frame | undefined {
+  #next(): RawFrame | undefined {
     if (this.#length < 5) return undefined;
     const first = this.#chunks[0] as Buffer;
     const head = first.length >= 5 ? first : this.#joined();
@@ -53,10 +64,7 @@ export class FrameReader {
     if (this.#length < end) return undefined;
     const all = this.#joined();
     this.#keep(all.subarray(end));
-    return {
-      kind: String.fromCharCode(all[0] as number),
-      words: all.subarray(5, end).toString().split('\0'),
-    };
+    return { kind: String.fromCharCode(all[0] as number), payload: all.subarray(5, end) };
   }
 
   #joined(): Buffer {

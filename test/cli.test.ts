@@ -137,8 +137,8 @@ test('--help shows every command, and the help of each an example that can be ty
   const [, commands = ''] = /\nCommands:\n([\s\S]*)\nExample:/.exec(stdout) ?? [];
   const names = [...commands.matchAll(/^ {2}([a-z_]+)/gm)].map(([, name]) => name);
   expect(names.sort()).toEqual([
-    ...['deploy', 'deploy_all', 'restart', 'restart_all', 'rollback', 'rollback_all'],
-    ...['schema', 'siteadd', 'sites', 'unlock', 'unlock_all'],
+    ...['backups', 'deploy', 'deploy_all', 'restart', 'restart_all', 'rollback', 'rollback_all'],
+    ...['schema', 'siteadd', 'sites', 'status', 'unlock', 'unlock_all'],
   ]);
   for (const name of [...names, '']) {
     const words = [name, '--help'].filter((word) => word !== '') as readonly string[];

@@ -191,7 +191,7 @@ describe('an exit code and words for every ending', () => {
       { how: 'lost', reason: 'reset', step: 'code' },
       undefined,
       7,
-      /outcome unknown: the connection was lost in code \(reset\)/,
+      /outcome unknown: the connection was lost in code \(reset\)\n(.*\n)*to do: run deployer status www\.example\.com for how it ended/,
     ],
     [
       'connection lost after Ctrl-C',
@@ -207,7 +207,7 @@ describe('an exit code and words for every ending', () => {
       { how: 'lost', reason: 'left', step: 'code' },
       'SIGINT',
       130,
-      /left while in code\nthe target goes on by itself/,
+      /left while in code\nthe target goes on by itself.*\nto do: run deployer status www\.example\.com/,
     ],
     [
       'nothing to go back to',

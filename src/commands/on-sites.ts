@@ -64,7 +64,7 @@ export async function onAllSites(
 }
 
 /** The selected sites, with the connection that the environment or `-H` gives them. */
-async function configuredSites(
+export async function configuredSites(
   { io, globals }: Context,
   select: (sites: readonly Site[]) => readonly Site[],
 ): Promise<readonly Site[]> {
@@ -104,10 +104,11 @@ const STOPPING =
   'stopping: what is under way is ended or finished, then undone. Once more leaves at once.';
 const LEAVING = 'leaving: the target finishes or undoes the rest by itself.';
 
-const hostOf = (site: Site): string => `${site.host ?? 'local'}:${site.port ?? ''}`;
+/** What sites share that are not worked on side by side. */
+export const hostOf = (site: Site): string => `${site.host ?? 'local'}:${site.port ?? ''}`;
 
 /** 0 when all went well, the common code when all failed alike, else 6. */
-function commonExit(verdicts: readonly Verdict[]): number {
+export function commonExit(verdicts: readonly Pick<Verdict, 'exit'>[]): number {
   const codes = new Set(verdicts.map(({ exit }) => exit));
   return codes.size > 1 ? exitCodeOf('partial') : ([...codes][0] ?? 0);
 }

@@ -4,13 +4,14 @@ import { targetOf } from '../runners/connect.ts';
 import { mask, visible } from '../secrets.ts';
 import { configPath, readSites } from '../sites-file.ts';
 import type { Context } from './context.ts';
+import { table } from './table.ts';
 
 /** Lists the configured sites, as `-H` and DEPLOYER_HOST have them. Resolves to the exit code. */
 export async function listSites({ io, globals }: Pick<Context, 'io' | 'globals'>): Promise<number> {
   const override = readOverride(io.env, globals.host);
   const configured = await readSites(configPath({ io, globals }), { hostless: true });
   const sites = configured.map((site) => overridden(site, override));
-  io.stdout.write(globals.json ? sites.map(jsonLine).join('') : table(sites.map(cells)));
+  io.stdout.write(globals.json ? sites.map(jsonLine).join('') : visible(table(sites.map(cells))));
   return 0;
 }
 
@@ -24,16 +25,6 @@ const cells = (site: Site): readonly string[] => [
 
 const target = (site: Site): string =>
   site.runner === 'ssh' && site.host === undefined ? 'ssh (host from -H)' : targetOf(site);
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  return rows
-    .map((row) => row.map((cell, column) => cell.padEnd(widths?.[column] ?? 0)).join('  '))
-    .map((line) => `${visible(line.trimEnd())}\n`)
-    .join('');
-}
 
 const jsonLine = (site: Site): string =>
   `${JSON.stringify({

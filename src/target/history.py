@@ -16,10 +16,21 @@ import time
 
 from common import answer, fail
 from deletion import delete, warn_undeleted
-from retention import ID, Record, age, doomed, record
+from records import (
+    HISTORY,
+    RELEASES,
+    RUNS,
+    earlier_good,
+    is_file,
+    is_folder,
+    kept,
+    live_release,
+    names_in,
+    read_records,
+)
+from retention import ID, Record, age, backup_id, doomed
 
 RECORDS = 100
-HISTORY, RUNS, RELEASES = ".deployer/history", ".deployer/run", "releases"
 REMOVING = ".removed-"  # a release folder that is being deleted: half of one must never look whole
 
 
@@ -34,15 +45,15 @@ def main() -> None:
 
 def candidate(to: str) -> None:
     live, records = live_release(), read_records()
-    kept = [id for id in sorted(records, key=age, reverse=True) if is_folder(RELEASES, id) and id != live]
+    others = kept(live, records)
     if to:
-        if to not in kept or records[to].state not in ("good", "left"):
-            fail(f"{why_not(to, live, records)}", f"kept: {listed(kept, records)}")
+        if to not in others or records[to].state not in ("good", "left"):
+            fail(f"{why_not(to, live, records)}", f"kept: {listed(others, records)}")
         chosen = to
     else:
-        older = [id for id in kept if live and age(id) < age(live) and records[id].state == "good"]
+        older = earlier_good(live, records)
         if not older:
-            hint = f"kept, for --to: {listed(kept, records)}"
+            hint = f"kept, for --to: {listed(others, records)}"
             fail(f"no good release is older than {live or 'what is live: nothing is'}", hint, "nothing-to-roll-back")
         chosen = older[0]
     answer("release", chosen)
@@ -67,35 +78,6 @@ def listed(ids: list[str], records: dict[str, Record]) -> str:
         if records[id].state in ("good", "left")
     ]
     return ", ".join(lines) or "no release but the live one"
-
-
-def live_release() -> str:
-    """The name of the release that `current` leads to, "" if it leads to none."""
-    try:
-        link = os.readlink("current").rstrip("/")
-    except OSError:
-        return ""
-    return os.path.basename(link) if os.path.realpath(os.path.dirname(link)) == os.path.realpath(RELEASES) else ""
-
-
-def is_folder(*names: str) -> bool:
-    path = os.path.join(*names)
-    return os.path.isdir(path) and not os.path.islink(path)
-
-
-def read_records() -> dict[str, Record]:
-    records = {}
-    for id in filter(lambda name: is_file(HISTORY, name), names_in(HISTORY)):
-        with open(os.path.join(HISTORY, id), encoding="utf-8", errors="replace") as file:
-            records[id] = record([line.split() for line in file])
-    return records
-
-
-def names_in(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
 
 
 def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
@@ -153,17 +135,11 @@ def append(id: str, event: str) -> None:
 
 
 def prune_backups(keep: int, folder: str, site: str) -> None:
-    name_of = re.escape(site) + "_" + ID
     names = [name for name in names_in(folder) if is_file(folder, name)]
-    whole = sorted((name for name in names if re.fullmatch(name_of + r"\.tar\.gz", name)), reverse=True)
-    parts = [name for name in names if re.fullmatch(r"\.?" + name_of + r"\.tar\.gz\.part", name)]
+    whole = sorted((name for name in names if backup_id(name, site)), reverse=True)
+    parts = [name for name in names if re.fullmatch(rf"\.?{re.escape(site)}_{ID}\.tar\.gz\.part", name)]
     for name in whole[keep:] + parts:
         delete(os.path.join(folder, name))
-
-
-def is_file(*names: str) -> bool:
-    path = os.path.join(*names)
-    return os.path.isfile(path) and not os.path.islink(path)
 
 
 def prune_runs(records: dict[str, Record]) -> None:

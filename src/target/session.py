@@ -388,11 +388,11 @@ class Run:
     def open_log(self) -> None:
         self.log = os.open(self.path(b".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def end(self, *words: bytes) -> None:
+    def end(self, *words: bytes, why: "Iterable[bytes]" = ()) -> None:
         """Writes how the run ended and removes what only a running one needs: with the plan goes the duty to undo."""
         if self.kind == b"deploy" and not self.committed:
             attempt(record, self.release, b"failed", clock(), *words)
-        self.note(b"end", *words)
+        self.note(b"end", clock(), *words, *why)
         self.sweep(b".plan")
         attempt(os.unlink, ".deploy.lock")
         remove_tree(self.path())
@@ -553,6 +553,8 @@ class Answers:
                 self.run.commit = value
                 if self.run.kind == b"deploy":
                     attempt(record, self.run.release, b"commit", value)
+            elif key in (b"unserved", b"unproven"):
+                self.run.note(key)
 
     def forwarded(self) -> "List[bytes]":
         return [self.run.mask(answer) for answer in self.kept]
@@ -689,7 +691,7 @@ def unsettled() -> "List[bytes]":
     return sorted(name[: -len(b".plan")] for name in names if name.endswith(b".plan"))
 
 
-def settle(client: Client, force: bool) -> bool:
+def settle(client: Client, by: Run) -> bool:
     """Ends what sessions that died (SIGKILL, out of memory, power) left undone. False: a last script still runs."""
     for id in unsettled():
         path = b".deployer/run/" + id
@@ -707,8 +709,9 @@ def settle(client: Client, force: bool) -> bool:
         for secret in client.secrets:
             run.mask.add(secret)
         attempt(run.sign)
+        run.note(b"settle", clock(), by.kind, by.by)
         client.say(b"X", id, run.kind, run.by, entry.name)
-        if run.started and not ended(client, run, force, undo, index, pid):
+        if run.started and not ended(client, run, by.force == b"force", undo, index, pid):
             return False
         if not run.committed and run.proven():
             run.commit_release()
@@ -846,7 +849,7 @@ def converse(client: Client, run: Run) -> "Tuple[bytes, ...]":
 def hold(client: Client, run: Run) -> "Tuple[bytes, ...]":
     """With the lock: settles what dead runs left, then runs the plan."""
     stale, dead = holder() or run.stopped, unsettled()
-    settled = settle(client, run.force == b"force")
+    settled = settle(client, run)
     client.turn({}, 0)
     if client.lost():
         return b"D", b"undone", b"lost", client.lost(), b"lock", b"", current()
@@ -867,7 +870,7 @@ def hold(client: Client, run: Run) -> "Tuple[bytes, ...]":
     if why:
         run.backward(client)
     outcome = b"done" if not why else b"stuck" if run.failures else b"undone"
-    run.end(outcome, *why[2:])
+    run.end(outcome, *why[2:], why=why[1:2])
     reason = (*why, b"", b"", b"")[:3]
     return (b"D", outcome, *reason, run.release, current(), run.commit, *run.failures)
 

@@ -1,0 +1,197 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { selectSite } from '../config/select.ts';
+import type { Site } from '../config/site.ts';
+import { DeployError } from '../errors.ts';
+import { listenForInterruption } from '../interruption.ts';
+import { suggestion } from '../nearest.ts';
+import { type Answer, ask } from '../question.ts';
+import { connect } from '../runners/connect.ts';
+import { visible } from '../secrets.ts';
+import { codeOf, type Signal } from '../verdict.ts';
+import type { Context } from './context.ts';
+import { configuredSites } from './on-sites.ts';
+import { table } from './table.ts';
+
+const PROGRAM = ['question.py', 'retention.py', 'records.py', 'backups.py'];
+
+/** What `target/backups.py` tells of a backup. */
+interface Backup {
+  readonly name: string;
+  /** The deploy that made it; and what it found live, '' where that cannot be told. */
+  readonly made_by: string;
+  readonly holds: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly time: string;
+}
+
+/** Lists the backups of a site, the newest last, or brings one into the current folder. Resolves to the exit code. */
+export async function backups(
+  context: Context,
+  name: string | undefined,
+  wanted: string | undefined,
+): Promise<number> {
+  const [site] = (await configuredSites(context, (all) => [selectSite(all, name)])) as [Site];
+  return wanted === undefined ? list(context, site) : get(context, site, wanted);
+}
+
+async function list({ io, globals }: Context, site: Site): Promise<number> {
+  const found: Backup[] = [];
+  await using runner = await connect(site);
+  const words = [site.backupPath, site.name];
+  for await (const answer of ask(runner, { program: PROGRAM, words })) {
+    if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));
+    if (answer.kind === 'answer') found.push(answer.value as Backup);
+  }
+  if (globals.json) {
+    for (const each of found)
+      io.stdout.write(`${JSON.stringify({ type: 'backup', site: site.name, ...each })}\n`);
+  } else {
+    io.stdout.write(visible(table(found.map(cells))));
+    if (found.length === 0 && !globals.quiet)
+      io.stderr.write(`${site.name}: no backups in ${visible(site.backupPath)}\n`);
+  }
+  return 0;
+}
+
+const cells = ({ name, holds, size, time }: Backup): readonly string[] => [
+  name,
+  holds === '' ? '' : `holds ${holds}`,
+  sizeText(size),
+  time.replace('T', ' ').replace('Z', ' UTC'),
+];
+
+function sizeText(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const power = Math.min(4, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(1)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
+}
+
+async function get({ io, globals }: Context, site: Site, name: string): Promise<number> {
+  if (name.includes('/') || name === '')
+    throw new DeployError('usage', `a backup is named without a folder: ${visible(name)}`, {
+      hint: `deployer backups ${site.name} lists them; it is put into the current folder`,
+    });
+  const path = resolve(name);
+  if (existsSync(path)) throw isThere(path);
+  const part = `${path}.${randomBytes(4).toString('hex')}.part`;
+  const stop = new AbortController();
+  using interruption = listenForInterruption(() =>
+    stop.abort(
+      new DeployError(
+        codeOf(interruption.signal as Signal),
+        `stopped: ${name} was not brought here`,
+      ),
+    ),
+  );
+  await using runner = await connect(site);
+  const words = [site.backupPath, site.name, name];
+  const answers = ask(runner, { program: PROGRAM, words, cancel: stop.signal });
+  try {
+    await receive(answers, site, name, part);
+    await readThrough(part, name, stop.signal);
+    await giveName(part, path);
+  } finally {
+    await rm(part, { force: true });
+  }
+  io.stdout.write(
+    globals.json
+      ? `${JSON.stringify({ type: 'backup', site: site.name, name, path })}\n`
+      : `${path}\n`,
+  );
+  return 0;
+}
+
+/** Writes it through to the disk, as long as it was said to be. */
+async function receive(
+  answers: AsyncIterable<Answer>,
+  site: Site,
+  name: string,
+  part: string,
+): Promise<void> {
+  let file: FileHandle | undefined;
+  let missing = 0;
+  try {
+    for await (const answer of answers) {
+      if (answer.kind === 'refused') throw refused(site, name, answer.words);
+      if (answer.kind === 'answer') {
+        missing = (answer.value as Pick<Backup, 'size'>).size;
+        file = await open(part, 'wx', 0o600);
+      } else {
+        missing -= answer.data.length;
+        await file?.writeFile(answer.data);
+      }
+    }
+    await file?.sync();
+  } catch (error) {
+    throw error instanceof DeployError ? error : cannotWrite(name, error);
+  } finally {
+    await file?.close();
+  }
+  if (missing !== 0) throw notWhole(name, 'it changed while it was brought here');
+}
+
+function refused(site: Site, name: string, [why = '', ...names]: readonly string[]): DeployError {
+  if (why !== 'no such backup') return new DeployError('failed', why);
+  const what = `${site.name} has no backup ${visible(name)}`;
+  if (names.length === 0)
+    return new DeployError('usage', `${what}, nor any other in ${visible(site.backupPath)}`);
+  return new DeployError('usage', `${what}${suggestion(name, names)}`, {
+    hint: `deployer backups ${site.name} lists them`,
+  });
+}
+
+/** Unpacks it to nowhere: every block of it must be sound. */
+async function readThrough(path: string, name: string, signal: AbortSignal): Promise<void> {
+  const { Parser } = await import('tar');
+  let fault: string | undefined;
+  let entries = 0;
+  const parser = new Parser({
+    strict: false,
+    onwarn: (code, message) => {
+      if (/^TAR_(BAD_ARCHIVE|ENTRY_INVALID|ABORT)$/.test(code)) fault ??= String(message);
+    },
+    onReadEntry: (entry) => {
+      entries++;
+      entry.resume();
+    },
+  });
+  try {
+    await pipeline(createReadStream(path), parser as unknown as NodeJS.WritableStream, { signal });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    fault ??= (error as Error).message;
+  }
+  if (fault === undefined && entries === 0) fault = 'there is nothing in it';
+  if (fault !== undefined) throw notWhole(name, fault);
+}
+
+/** A hard link never takes the place of a file; where there are none, a look and a rename must do. */
+async function giveName(part: string, path: string): Promise<void> {
+  try {
+    await link(part, path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' || existsSync(path)) throw isThere(path);
+    await rename(part, path);
+  }
+}
+
+const isThere = (path: string): DeployError =>
+  new DeployError('usage', `${visible(path)} is there already: it is not overwritten`, {
+    hint: 'move it away, or go to another folder',
+  });
+
+const notWhole = (name: string, why: string): DeployError =>
+  new DeployError('failed', `${name} cannot be read through to its end: ${why}`, {
+    hint: 'nothing was kept here; ask again, and if that ends the same way, take another backup',
+  });
+
+const cannotWrite = (name: string, error: unknown): DeployError =>
+  new DeployError('failed', `${name} cannot be written here: ${(error as Error).message}`, {
+    hint: 'go to a folder that can be written and has room',
+  });
