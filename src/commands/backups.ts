@@ -150,6 +150,7 @@ async function readThrough(path: string, name: string, signal: AbortSignal): Pro
   const { Parser } = await import('tar');
   let fault: string | undefined;
   let entries = 0;
+  let ended = false;
   const parser = new Parser({
     strict: false,
     onwarn: (code, message) => {
@@ -160,13 +161,17 @@ async function readThrough(path: string, name: string, signal: AbortSignal): Pro
       entry.resume();
     },
   });
+  parser.on('eof', () => {
+    ended = true;
+  });
   try {
     await pipeline(createReadStream(path), parser as unknown as NodeJS.WritableStream, { signal });
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     fault ??= (error as Error).message;
   }
-  if (fault === undefined && entries === 0) fault = 'there is nothing in it';
+  if (entries === 0) fault ??= 'there is nothing in it';
+  if (!ended) fault ??= 'its end is missing';
   if (fault !== undefined) throw notWhole(name, fault);
 }
 

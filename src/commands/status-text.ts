@@ -100,7 +100,7 @@ function lockText(lock: Lock | null, now: string): string {
   const { held, pid, by, settles, command, since, step, step_since: stepSince } = lock;
   const who = by === '' ? `process ${pid}, which has not said yet what it does` : by;
   if (!held) return `free; .deploy.lock was left by ${by || 'somebody'}, ${time(since, now)}`;
-  const does = settles === '' ? command : `settles the run ${settles}`;
+  const does = settles === '' ? command : `${command}, which first settles the run ${settles}`;
   return [
     `held by ${who}`,
     ...(does === '' ? [] : [` (${does})`]),
@@ -115,7 +115,8 @@ function runRows(run: LastRun, now: string): readonly (readonly [string, string]
     return [['last run', `${run.run}: how it ended is not known`], ...log];
   const who = `${run.kind} by ${run.by || 'somebody'}`;
   const when = run.ended === '' ? `, begun ${time(run.since, now)}` : `, ${time(run.ended, now)}`;
-  const settled = run.settled_by === '' ? '' : `, settled by the ${run.settled_by}`;
+  const isOver = run.ending !== 'running' && run.ending !== 'died';
+  const settled = isOver && run.settled_by !== '' ? `, settled by the ${run.settled_by}` : '';
   return [['last run', `${who}: ${endingText(run, now)}${settled}${when}`], ...log];
 }
 
@@ -124,7 +125,7 @@ function endingText(run: KnownRun, now: string): string {
   const gone = run.client_gone === '' ? '' : ` (its client is gone: ${run.client_gone})`;
   switch (run.ending) {
     case 'running':
-      return `under way, ${run.undoing ? 'undoing' : 'in'} ${run.step || 'lock'} for ${age(run.step_since || run.since, now)}${gone}`;
+      return `${run.settled_by === '' ? 'under way,' : 'it died, and is being settled:'} ${run.undoing ? 'undoing' : 'in'} ${run.step || 'lock'} for ${age(run.step_since || run.since, now)}${gone}`;
     case 'died':
       return `died in ${where}: ${SETTLES}`;
     case 'done':

@@ -144,18 +144,21 @@ def told_lock(at_work: Holder, run: dict[str, Any] | None) -> dict[str, Any] | N
     """Who holds the lock; `held` is false where only .deploy.lock says so, without a living holder."""
     if not at_work.pid and not at_work.text.strip():
         return None
-    settling = run is not None and run.get("settled_since", "") != ""
-    return {
+    lock = {
         "held": at_work.pid != 0,
         "pid": at_work.pid,
-        "by": run["settled_by"] if run and settling else at_work.field("By"),
-        "settles": run["run"] if run and settling else "",
+        "by": at_work.field("By"),
         "command": at_work.field("Command"),
-        "since": run["settled_since"] if run and settling else at_work.field("Since"),
+        "since": at_work.field("Since"),
         "run": at_work.field("Run"),
-        "step": step_of(run) if run else "lock" if at_work.pid else "",
-        "step_since": run.get("step_since", "") if run else "",
+        "settles": "",
+        "step": step_of(run or {}) if at_work.pid else "",
+        "step_since": (run or {}).get("step_since", ""),
     }
+    if run and run.get("settled_since"):  # whoever settles a run signs with what that run said of itself
+        command, _, by = run["settled_by"].partition(" ")
+        lock.update(by=by, command=command, since=run["settled_since"], settles=run["run"])
+    return lock
 
 
 def step_of(run: dict[str, Any]) -> str:
