@@ -16,7 +16,8 @@ import type { Context } from './context.ts';
 import { configuredSites } from './on-sites.ts';
 import { table } from './table.ts';
 
-const PROGRAM = ['question.py', 'retention.py', 'records.py', 'backups.py'];
+/** What answers, given the backup_path, the site, and, for one backup whole, its name. */
+export const BACKUPS_PROGRAM = ['question.py', 'retention.py', 'records.py', 'backups.py'];
 
 /** What `target/backups.py` tells of a backup. */
 interface Backup {
@@ -43,7 +44,7 @@ async function list({ io, globals }: Context, site: Site): Promise<number> {
   const found: Backup[] = [];
   await using runner = await connect(site);
   const words = [site.backupPath, site.name];
-  for await (const answer of ask(runner, { program: PROGRAM, words })) {
+  for await (const answer of ask(runner, { program: BACKUPS_PROGRAM, words })) {
     if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));
     if (answer.kind === 'answer') found.push(answer.value as Backup);
   }
@@ -90,7 +91,7 @@ async function get({ io, globals }: Context, site: Site, name: string): Promise<
   );
   await using runner = await connect(site);
   const words = [site.backupPath, site.name, name];
-  const answers = ask(runner, { program: PROGRAM, words, cancel: stop.signal });
+  const answers = ask(runner, { program: BACKUPS_PROGRAM, words, cancel: stop.signal });
   try {
     await receive(answers, site, name, part);
     await readThrough(part, name, stop.signal);

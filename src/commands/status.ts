@@ -9,7 +9,8 @@ import type { Context } from './context.ts';
 import { commonExit, configuredSites, hostOf } from './on-sites.ts';
 import { type SiteStatus, statusLines } from './status-text.ts';
 
-const PROGRAM = [
+/** What answers, given the deploy_path: one answer, a SiteStatus. */
+export const STATUS_PROGRAM = [
   'question.py',
   'retention.py',
   'records.py',
@@ -25,10 +26,10 @@ export async function showStatus(context: Context, name: string | undefined): Pr
     name === undefined ? all : [selectSite(all, name)],
   );
   const told = await inParallel(sites, hostOf, { hosts: 4, perHost: 1 }, statusOf);
-  for (const [index, { site, exit, status, error }] of told.entries()) {
+  for (const [index, { site, exit, status, error, hint }] of told.entries()) {
     const head = { site: site.name, target: targetOf(site) };
     if (globals.json) {
-      const line = { type: 'status', ...head, exit, ...(status ?? { error: error?.message }) };
+      const line = { type: 'status', ...head, exit, ...(status ?? { error }) };
       io.stdout.write(`${JSON.stringify(line)}\n`);
     } else {
       const lines = status === undefined ? [`  not known: exit ${exit}`] : statusLines(status);
@@ -36,8 +37,8 @@ export async function showStatus(context: Context, name: string | undefined): Pr
       io.stdout.write(`${index > 0 ? '\n' : ''}${visible(block.join('\n'))}\n`);
     }
     if (error === undefined) continue;
-    io.stderr.write(`${visible(`${site.name}: ${error.message}`)}\n`);
-    if (error.hint !== undefined) io.stderr.write(`  to do: ${visible(error.hint)}\n`);
+    io.stderr.write(`${visible(`${site.name}: ${error}`)}\n`);
+    if (hint !== undefined) io.stderr.write(`  to do: ${visible(hint)}\n`);
   }
   return commonExit(told);
 }
@@ -46,22 +47,28 @@ interface Told {
   readonly site: Site;
   readonly exit: number;
   readonly status?: SiteStatus;
-  readonly error?: DeployError;
+  readonly error?: string;
+  readonly hint?: string | undefined;
 }
 
 async function statusOf(site: Site): Promise<Told> {
   try {
     return { site, exit: 0, status: await askStatus(site) };
   } catch (error) {
-    if (error instanceof DeployError) return { site, exit: error.exitCode, error };
-    throw error;
+    if (!(error instanceof DeployError)) throw error;
+    return {
+      site,
+      exit: error.exitCode,
+      error: mask(error.message, secretsOf(site)),
+      hint: error.hint,
+    };
   }
 }
 
 async function askStatus(site: Site): Promise<SiteStatus> {
   await using runner = await connect(site);
   let status: SiteStatus | undefined;
-  for await (const answer of ask(runner, { program: PROGRAM, words: [site.deployPath] })) {
+  for await (const answer of ask(runner, { program: STATUS_PROGRAM, words: [site.deployPath] })) {
     if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));
     if (answer.kind === 'answer') status = masked(answer.value, secretsOf(site)) as SiteStatus;
   }

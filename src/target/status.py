@@ -113,6 +113,8 @@ def told_run(place: str, id: str, names: list[str], running: bool, problems: lis
         problems.append(f"how the last run ended is only for {owner_of(place)} to read: connect as {owner_of(place)}")
         return None
     log = {"run": id, "log": os.path.join(place, f"{path}.log") if f"{id}.log" in names else ""}
+    if f"{id}.unread" in names:
+        problems.append(f"the plan of the run {id} could not be read: look at {os.path.join(place, path)}.*")
     if journal is None:
         problems.append(f"the journal of the run {id} cannot be read: look at {os.path.join(place, path)}.*")
         return {**log, "ending": "unknown"}
