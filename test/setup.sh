@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf python3 python3-pip python3-venv tar)
+PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf postgresql python3
+  python3-pip python3-venv tar)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8
@@ -44,6 +45,7 @@ is_there() {
   case $1 in
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     openssh-server) [ -x /usr/sbin/sshd ] ;;
+    postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
     python3) [ -x "$PYTHON" ] ;;
     python3-pip) "$PYTHON" -c 'import pip' ;;
     python3-venv) "$PYTHON" -c 'import ensurepip' ;;

@@ -19,7 +19,7 @@ def main():
     os.makedirs(FOLDER, exist_ok=True)
     with open(os.path.join(FOLDER, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fill(pins(), os.path.join(FOLDER, "complete-{}.{}".format(*sys.version_info)))
+        fill([*pins(), *drivers()], os.path.join(FOLDER, "complete-{}.{}".format(*sys.version_info)))
     print(os.path.realpath(FOLDER))
 
 
@@ -28,6 +28,13 @@ def pins():
         return ["Django==4.2.30"]
     with open(os.path.join(HERE, "project", "requirements.txt")) as file:
         return file.read().split()
+
+
+def drivers():
+    """What speaks with PostgreSQL: psycopg 3, which Django prefers where it is installed, and psycopg2."""
+    if sys.version_info < (3, 10):
+        return ["psycopg[binary]==3.2.13", "psycopg2-binary==2.9.10"]
+    return ["psycopg[binary]==3.3.9", "psycopg2-binary==2.9.13"]
 
 
 def fill(wanted, complete):

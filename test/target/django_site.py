@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from typing import ClassVar
 
 from site_folder import RELEASE, TOOLS, SiteFolder
 
@@ -15,9 +16,11 @@ SHELL = 'import os; exec(compile(open(os.environ["DEPLOYER_PROGRAM"]).read(), os
 
 
 class Environment:
-    """One virtualenv with what the project needs, built by environment.py once for all tests of a module."""
+    """One virtualenv with what the project needs, built by environment.py once for all tests of a module. A test that
+    needs more in it appends to `more` first, requirements of the wheelhouse."""
 
     folder = None
+    more: ClassVar = []
 
     @classmethod
     def path(cls):
@@ -36,9 +39,9 @@ class Environment:
         wheels = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         release = os.path.join(cls.folder, "releases", RELEASE)
         os.makedirs(release)
-        django = wheelhouse.pins()[0]
+        requirements = [wheelhouse.pins()[0], "tinylib==1", *cls.more]
         with open(os.path.join(release, "requirements.txt"), "w") as file:
-            file.write(f'--no-index\n--find-links "{wheels}"\n{django}\ntinylib==1\n')
+            file.write("\n".join(["--no-index", f'--find-links "{wheels}"', *requirements, ""]))
         program = [sys.executable, "-BES", os.path.join(TOOLS, "environment.py")]
         words = ["build", "--venv", ".venv", "--python", sys.executable]
         env = {"PATH": os.environ["PATH"], "HOME": cls.folder, "RELEASE": RELEASE}
