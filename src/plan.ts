@@ -58,6 +58,7 @@ const TOOLS = [
   'environment.py',
   'validate.py',
   'migrations.py',
+  'lock_waits.py',
   'recollect.py',
   'boot.py',
   'gunicorn.py',

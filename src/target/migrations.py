@@ -1,7 +1,7 @@
 """Applies migrations, and takes back what a failed deploy applied where that loses nothing.
 
-It is executed by `manage.py shell` in the folder of manage.py, and imports nothing of ours: a project may have a module
-of any name. Answers go to file descriptor 3 as in common.py. $DEPLOYER_OPERATION is one of
+It is executed by `manage.py shell` in the folder of manage.py, and imports nothing of ours by its name: a project may
+have a module of that name. Answers go to file descriptor 3 as in common.py. $DEPLOYER_OPERATION is one of
 
 apply     remembers what is applied in $DEPLOYER_RUN_DIR/applied-before, then runs `migrate`
 reverse   brings the database back to that, by the code of the release that applied it; otherwise fails with
@@ -11,13 +11,14 @@ unknown   warns of applied migrations that the code of this release does not kno
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
 import traceback
-from typing import Any, NamedTuple, NoReturn, Set, Tuple
+from typing import Any, NamedTuple, NoReturn, Sequence, Set, Tuple
 
-LOCK_TIMEOUT = "10s"  # of PostgreSQL: a migration that waits for a lock makes all others wait behind it
+PATIENCE = 60.0  # seconds, for PostgreSQL to end what a killed process had asked of it
 BEFORE = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "applied-before")
 ATTEMPT = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "migration-attempt")
 migrating = ""
@@ -62,7 +63,21 @@ def fail(message: str, hint: str = "", code: str = "failed") -> NoReturn:
 
 def in_words(error: BaseException) -> str:
     first = (str(error).strip() or "no reason given").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    waited = lock_waits.in_words(error)
+    return f"{type(error).__name__}: {first}{f'; {waited}' if waited else ''}"
+
+
+def sibling(name: str) -> Any:
+    """A module that lies beside this program."""
+    path = os.path.join(os.path.dirname(os.environ["DEPLOYER_PROGRAM"]), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"deployer_{name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lock_waits = sibling("lock_waits")
 
 
 def prepare_connections() -> None:
@@ -70,13 +85,7 @@ def prepare_connections() -> None:
     from django.db.backends.signals import connection_created
 
     connections.close_all()
-    connection_created.connect(limit_lock_waits, weak=False)
-
-
-def limit_lock_waits(connection: Any, **_more: Any) -> None:
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+    connection_created.connect(lambda connection, **_more: lock_waits.limit(connection), weak=False)
 
 
 def real_aliases() -> list[str]:
@@ -87,6 +96,17 @@ def real_aliases() -> list[str]:
         return settings["ENGINE"] != "django.db.backends.dummy" and not settings["TEST"].get("MIRROR")
 
     return [alias for alias in connections if is_real(connections[alias].settings_dict)]
+
+
+def is_read_only(alias: str) -> bool:
+    """A replica of PostgreSQL, or a connection that may only read: migrations come to it from elsewhere."""
+    from django.db import connections
+
+    if connections[alias].vendor != "postgresql":
+        return False
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        return bool(cursor.fetchone()[0] == "on")
 
 
 def sqlite_file(alias: str) -> str:
@@ -118,7 +138,7 @@ def apply() -> None:
         call_command("migrate", interactive=False)
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        fail(f"{migrating or 'migrate'} failed: {in_words(error)}")
+        fail(f"{migrating or 'migrate'} failed: {in_words(error)}", lock_waits.cure(error))
 
 
 def remember_state() -> None:
@@ -131,11 +151,13 @@ def remember_state() -> None:
         if path and not os.path.exists(path):
             continue
         try:
+            if is_read_only(alias):
+                continue
             applied[alias] = sorted(applied_in(alias))
         except Exception as error:
             if alias == "default":
                 traceback.print_exc()
-                fail(f"the database {alias} does not answer: {in_words(error)}")
+                fail(f"the database {alias} does not answer: {in_words(error)}", lock_waits.cure(error))
             print(f"the database {alias} does not answer, and is left alone: {in_words(error)}")
     write(BEFORE, json.dumps({"made": made, "applied": applied}))
 
@@ -181,10 +203,13 @@ def reverse() -> None:
     except Exception as error:
         traceback.print_exc()
         message = f"migrations of this deploy may have stayed in the database: {in_words(error)}"
-        fail(message, "once that is mended, see what is applied: python manage.py showmigrations", "not-undone")
+        hint = "once that is mended, see what is applied: python manage.py showmigrations"
+        fail(message, "; ".join(filter(None, [lock_waits.cure(error), hint])), "not-undone")
 
 
 def return_to(record: dict[str, Any]) -> None:
+    from django.db import connections
+
     switched = os.environ.get("DEPLOYER_SWITCHED") == "1"
     if not switched:
         remove_made(record["made"])
@@ -193,13 +218,18 @@ def return_to(record: dict[str, Any]) -> None:
         for alias, keys in record["applied"].items()
         if os.path.exists(sqlite_file(alias) or "/")
     }
+    for alias in before:
+        lock_waits.end_left_over(connections[alias], PATIENCE)
     applied = applied_since(before)
     half = half_applied(before)
     if not applied and not half:
         print("no migration is to be reversed")
         return
     if half:
-        stay(applied, before, {half: "it stopped half-way, and no transaction held it: some of it may be there"})
+        app, _, name = half.partition(".")
+        cure = f"see what of it is there (python manage.py sqlmigrate {app} {name}), and finish or remove that by hand"
+        reason = "it stopped half-way, and no transaction held it: some of it may be there"
+        stay(applied, before, {half: reason}, cures=[cure])
     if switched:
         stay(applied, before, {}, "the new release was live already, and data may be in them")
     undos = [undo_in(alias, keys, before[alias]) for alias, keys in applied.items()]
@@ -234,7 +264,12 @@ def half_applied(before: dict[str, Keys]) -> str:
             alias, app, name = json.load(file)
     except FileNotFoundError:
         return ""
-    return f"{app}.{name}" if alias in before and (app, name) not in applied_in(alias) else ""
+    if alias not in before:
+        return ""
+    if (app, name) in applied_in(alias):
+        os.unlink(ATTEMPT)  # it is whole: once it is taken back, it is no half one
+        return ""
+    return f"{app}.{name}"
 
 
 def undo_in(alias: str, applied: Keys, before: Keys) -> Undo:
@@ -331,6 +366,7 @@ def take_back(undos: list[Undo], before: dict[str, Keys]) -> None:
     from django.db.migrations.executor import MigrationExecutor
 
     obstacles: dict[str, str] = {}
+    cures: list[str] = []
     for undo in undos:
         for migration, _backwards in undo.plan:
             print(f"to reverse: {name_of((migration.app_label, migration.name))} ({undo.alias})")
@@ -340,15 +376,18 @@ def take_back(undos: list[Undo], before: dict[str, Keys]) -> None:
         except Exception as error:
             traceback.print_exc()
             obstacles[f"reversing in {undo.alias}"] = in_words(error)
+            cures += filter(None, [lock_waits.cure(error)])
     remaining = applied_since(before)
     gone = {alias: keys - applied_in(alias) for alias, keys in before.items()}
     if obstacles or remaining or any(gone.values()):
         lost = sorted(name_of(key) for keys in gone.values() for key in keys)
-        stay(remaining, before, obstacles, f"reversed too far: {', '.join(lost)}" if lost else "")
+        stay(remaining, before, obstacles, f"reversed too far: {', '.join(lost)}" if lost else "", cures)
     print("the database is as it was before")
 
 
-def stay(applied: dict[str, Keys], before: dict[str, Keys], reasons: dict[str, str], why: str = "") -> NoReturn:
+def stay(
+    applied: dict[str, Keys], before: dict[str, Keys], reasons: dict[str, str], why: str = "", cures: Sequence[str] = ()
+) -> NoReturn:
     from django.db.migrations.loader import MigrationLoader
 
     names = sorted({name_of(key) for keys in applied.values() for key in keys} | set(reasons))
@@ -359,7 +398,7 @@ def stay(applied: dict[str, Keys], before: dict[str, Keys], reasons: dict[str, s
         for alias, keys in applied.items()
         for app, name in targets_of(loader, keys, before[alias])
     ]
-    hint = "the next deploy goes on from here"
+    hint = "; ".join([*cures, "the next deploy goes on from here"])
     if commands:
         hint += f"; to reverse by hand, with the code of {commit()} and the site's environment: {' && '.join(commands)}"
     fail(f"migrations stay in the database: {listed}{f'; {why}' if why else ''}", hint, "not-undone")
