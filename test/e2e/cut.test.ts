@@ -1,10 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { access, readdir, readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { BIN, exists, type Lab, lab, type Served, SITE } from '../support/lab.ts';
 import { get, type RequestLoop, requestLoop } from '../support/request-loop.ts';
-import { type Gate, gate, lockFree, said } from '../support/under-way.ts';
+import {
+  type Gate,
+  gate,
+  lockFree,
+  processesOfTheRun,
+  said,
+  sessionPid,
+} from '../support/under-way.ts';
 
 let world: Lab;
 let server: Served;
@@ -68,9 +75,6 @@ async function expectNextDeployWorks(loop: RequestLoop): Promise<string> {
   expect((await loop.stop()).failures).toEqual([]);
   return next.stderr;
 }
-
-const sessionPid = async () =>
-  Number(/^Pid: (\d+)/m.exec(await readFile(`${world.site}/.deploy.lock`, 'utf8'))?.[1]);
 
 test.each([
   { step: 'code', change: newVersion },
@@ -212,7 +216,7 @@ test('a real ^C at a terminal reaches deployer only, and it undoes in peace', as
   const terminal = execa('/usr/bin/python3', words, { cwd: world.root, reject: false });
   await said(terminal, held.word);
   await world.configure({});
-  expect(terminalOf(await sessionPid())).toBe(0);
+  expect(terminalOf(await sessionPid(world.site))).toBe(0);
   terminal.stdin.write('\x03');
   await said(terminal, 'stopping: ');
   await held.open();
@@ -240,7 +244,7 @@ test.each([
     await change();
     const loop = requestLoop(server.address, 1, 5);
     const { client } = await deployHeldAt(`after_${step}`, held);
-    process.kill(await sessionPid(), 'SIGKILL');
+    process.kill(await sessionPid(world.site), 'SIGKILL');
     const { exitCode, stderr } = await client;
     expect(exitCode).toBe(7);
     expect(stderr).toContain(`outcome unknown: the connection was lost in ${step}`);
@@ -265,7 +269,7 @@ test('everything of the run is killed at once, after the switch: unlock settles 
   const { client } = await deployHeldAt('before_restart', held);
   expect(await world.live()).not.toBe(before.live);
   client.kill('SIGKILL');
-  for (const pid of [await sessionPid(), ...(await processesOfTheRun())])
+  for (const pid of [await sessionPid(world.site), ...(await processesOfTheRun(world.site))])
     process.kill(pid, 'SIGKILL');
   await client;
   await lockFree(world.site);
@@ -279,20 +283,3 @@ test('everything of the run is killed at once, after the switch: unlock settles 
   await expectServed();
   expect(await expectNextDeployWorks(loop)).not.toContain('settling');
 });
-
-/** By the mark that all processes of a run carry in their environment. */
-async function processesOfTheRun(): Promise<readonly number[]> {
-  const run = /^Run: (\S+)/m.exec(await readFile(`${world.site}/.deploy.lock`, 'utf8'))?.[1];
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => environmentOf(pid).includes(`\0DEPLOYER_RUN=${run}:`))
-    .map(Number);
-}
-
-function environmentOf(pid: string): string {
-  try {
-    return `\0${readFileSync(`/proc/${pid}/environ`, 'latin1')}`;
-  } catch {
-    return '';
-  }
-}

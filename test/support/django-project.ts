@@ -23,6 +23,10 @@ export interface Project {
   addRemoveFieldMigration(): Promise<string>;
   /** Two migrations: the first adds a field, the second fails. */
   addFailingMigration(): Promise<string>;
+  /** Migrations of the app `guestbook` with these operations, in Python, one upon the other. The models stay as they are. */
+  addMigrations(...operations: readonly string[]): Promise<string>;
+  /** Another database than SQLite, as Python, and the driver for it: psycopg. */
+  useDatabase(settings: string): Promise<string>;
   /** Passes every check, and cannot collect its static files. */
   breakCollectstatic(): Promise<string>;
   /** Another version of the library that the pages show: 1, 2 or 3. */
@@ -123,6 +127,21 @@ export async function createProject(path: string): Promise<Project> {
         ...(await withField(name)),
       });
     },
+    addMigrations: async (...operations) => {
+      const files: Record<string, string> = {};
+      let { last, next } = await migrations();
+      for (const operation of operations) {
+        Object.assign(files, migration(next, 'more', last, operation));
+        last = `${fourDigits(next)}_more`;
+        next += 1;
+      }
+      return commit('More migrations', files);
+    },
+    useDatabase: async (settings) =>
+      commit('Another database', {
+        ...requirements('tinylib==1', 'psycopg[binary]'),
+        'config/settings.py': `${await text('config/settings.py')}\nDATABASES = {"default": ${settings}}\n`,
+      }),
     breakCollectstatic: async () =>
       commit('A style that names an image which is nowhere', {
         'guestbook/static/guestbook/site.css': 'body { background: url("nowhere.png"); }\n',

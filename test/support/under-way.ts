@@ -1,4 +1,5 @@
-import { writeFile } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 import { quote } from '../../src/shell.ts';
@@ -49,4 +50,25 @@ export function said(command: Speaking, text: string): Promise<void> {
 /** Resolves as soon as nobody holds the lock of the site; rejects after a minute, or at once with `seconds` 0. */
 export async function lockFree(site: string, seconds = 60): Promise<void> {
   await execa('flock', ['-w', String(seconds), `${site}/.deployer/lock`, 'true']);
+}
+
+/** The session that holds the lock of the site. */
+export const sessionPid = async (site: string): Promise<number> =>
+  Number(/^Pid: (\d+)/m.exec(await readFile(`${site}/.deploy.lock`, 'utf8'))?.[1]);
+
+/** The processes of the run that holds the lock, by the mark that all of them carry in their environment; not the session. */
+export async function processesOfTheRun(site: string): Promise<readonly number[]> {
+  const run = /^Run: (\S+)/m.exec(await readFile(`${site}/.deploy.lock`, 'utf8'))?.[1];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => environmentOf(pid).includes(`\0DEPLOYER_RUN=${run}:`))
+    .map(Number);
+}
+
+function environmentOf(pid: string): string {
+  try {
+    return `\0${readFileSync(`/proc/${pid}/environ`, 'latin1')}`;
+  } catch {
+    return '';
+  }
 }
