@@ -10,7 +10,7 @@ import { configPath, readSites } from '../sites-file.ts';
 import { codeOf, refusedVerdict, type Verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
 import { type Presentation, presentation } from './presentation.ts';
-import { refuseUnsupported, runOnSite } from './site-run.ts';
+import { runOnSite } from './site-run.ts';
 
 /** One command as it works on any site. */
 export interface SiteCommand {
@@ -120,7 +120,6 @@ async function printDryRun(
 ): Promise<number> {
   const { dryRun } = await import('../dry-run.ts');
   for (const site of sites) {
-    refuseUnsupported(site);
     const text = dryRun(command.plan(site), new Date());
     context.io.stdout.write(
       context.globals.json

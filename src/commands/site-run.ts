@@ -6,7 +6,6 @@ import type { Interruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
 import { connect } from '../runners/connect.ts';
 import { runSession } from '../session.ts';
-import { unsupportedRestarts } from '../steps/services.ts';
 import { refusedVerdict, type Verdict, verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
 
@@ -22,7 +21,6 @@ export async function runOnSite(
   },
 ): Promise<Verdict> {
   try {
-    refuseUnsupported(site);
     const plan = planFor(site);
     await using runner = await connect(site);
     const outcome = await runSession(runner, plan, {
@@ -38,15 +36,6 @@ export async function runOnSite(
     if (error instanceof DeployError) return refusedVerdict(site.name, error);
     throw error;
   }
-}
-
-/** What sites.yml may say and this version cannot do yet, said before anything is touched. */
-export function refuseUnsupported(site: Site): void {
-  const [kind] = unsupportedRestarts(site);
-  if (kind === undefined) return;
-  throw new DeployError('unsupported', `${site.name}.restart: ${kind} is not supported yet`, {
-    hint: 'use restart: auto, gunicorn, none, or a command, such as "command: sudo -n systemctl reload example"',
-  });
 }
 
 function whoAmI(): string {

@@ -26,18 +26,15 @@ export const restoreServices = (site: Site): Script =>
     sh`${healthCheck(site)} || answer warning 'the health check does not like what the old release answers'`,
   );
 
-/** Seconds that the health check may take on top of the proof. */
-export const restartTime = ({ healthCheck }: Site): number => {
+/** Seconds on top of one service's proof: for each service more, and for the health check. */
+export const restartTime = ({ healthCheck, restart, timeouts }: Site): number =>
+  (restart.length - 1) * proofTime(timeouts) + healthCheckTime(healthCheck);
+
+const healthCheckTime = (healthCheck: HealthCheck | undefined): number => {
   if (healthCheck === undefined) return 0;
   const { retries, timeout, interval } = healthCheck;
   return (retries + 1) * timeout + retries * interval;
 };
-
-/** Kinds of restart that this version cannot do, as written in sites.yml. */
-export const unsupportedRestarts = (site: Site): readonly string[] =>
-  site.restart
-    .map(({ kind }) => kind)
-    .filter((kind) => ['systemd', 'supervisor', 'touch'].includes(kind));
 
 /** What the steps do about one service. */
 interface Service {
@@ -57,13 +54,20 @@ function serviceOf(site: Site, service: Restart, index: number): Service {
     case 'gunicorn':
       return gunicorn(site, service.path === undefined ? [] : ['--at', service.path], index);
     case 'command':
-      return command(site, service.command, index, !site.restart.slice(index + 1).some(isGunicorn));
+      return command(
+        site,
+        service.command,
+        index,
+        site.restart.slice(index + 1).every(({ kind }) => kind === 'command'),
+      );
     case 'none':
       return { restart: sh`answer unproven 'restart: none'` };
     case 'systemd':
+      return managed(site, service.kind, service.unit, index);
     case 'supervisor':
+      return managed(site, service.kind, service.program, index);
     case 'touch':
-      return { restart: sh`fail ${`restart: ${service.kind} is not supported yet`}` };
+      return touch(site, service.file);
   }
 }
 
@@ -75,6 +79,28 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
     environment: sh`program gunicorn.py environment ${words} --release "$RELEASE"`,
     config: sh`program gunicorn.py check-config ${words} --release "$RELEASE"`,
     restart: sh`program gunicorn.py reload ${words} ${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`,
+  };
+}
+
+/** A manager's restart ends what serves, so a Gunicorn has read the new release's configuration before: once for all. */
+function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index: number): Service {
+  const words = ['--kind', kind, '--name', name, '--venv', site.venv];
+  const firstServer = site.restart.findIndex((each) => !['command', 'touch'].includes(each.kind));
+  return {
+    check: sh`program service.py check ${words}`,
+    environment: sh`program service.py environment ${words} --release "$RELEASE"`,
+    ...(firstServer === index
+      ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
+      : {}),
+    restart: sh`program service.py restart ${words} ${proof(site)}`,
+  };
+}
+
+function touch(site: Site, file: string): Service {
+  const words = ['--file', file, '--venv', site.venv];
+  return {
+    check: sh`program touch.py check ${words}`,
+    restart: sh`program touch.py restart ${words} --release "$RELEASE" --timeout ${proofTime(site.timeouts)}`,
   };
 }
 
@@ -95,9 +121,12 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
   };
 }
 
-/** The proof gives up in time to say why, before the step is killed. */
 const proof = (site: Site): Script =>
-  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${Math.max(5, (site.timeouts.restart ?? TIME_LIMITS.restart) - 15)} ${asked(site)}`;
+  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${proofTime(site.timeouts)} ${asked(site)}`;
+
+/** Seconds. The proof gives up in time to say why, before the step is killed. */
+const proofTime = (timeouts: Site['timeouts']): number =>
+  Math.max(5, (timeouts.restart ?? TIME_LIMITS.restart) - 15);
 
 /** Whether an answer of the site will be asked for: what another user's workers run cannot be seen without. */
 function asked({ healthCheck }: Site): readonly string[] {

@@ -91,6 +91,19 @@ def unit(pid: int) -> str:
     return _read(pid, "cgroup").strip().rpartition("/")[2]
 
 
+def control_group(pid: int) -> str:
+    """The path of its control group in systemd's tree: `/system.slice/shop.service`."""
+    lines = [line.split(":", 2) for line in _read(pid, "cgroup").splitlines()]
+    named = {fields[1]: fields[2] for fields in lines if len(fields) == 3}
+    return named.get("name=systemd") or named.get("", "")
+
+
+def cpu_time(pid: int) -> float:
+    """Seconds of processor time that it has used."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
 def user(pid: int) -> str:
     """The name of the user it runs as, else the number."""
     uid = next((line.split()[2] for line in _read(pid, "status").splitlines() if line.startswith("Uid:")), "")

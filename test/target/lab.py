@@ -41,6 +41,7 @@ class Installed:
     """Gunicorn and what is asked for, installed once per test run; environments are made from it in no time."""
 
     folder = None
+    wanted = ("gunicorn", "django", "setproctitle")
 
     @classmethod
     def site_packages(cls):
@@ -49,21 +50,26 @@ class Installed:
             atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
             subprocess.run([SYSTEM_PYTHON, "-m", "venv", cls.folder], check=True)
             pip = [f"{cls.folder}/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-            subprocess.run([*pip, "gunicorn", "django", "setproctitle"], check=True)
+            subprocess.run([*pip, *cls.wanted], check=True)
             os.chmod(cls.folder, 0o755)
         return glob.glob(f"{cls.folder}/lib/python3*/site-packages")[0]
 
 
-def make_environment(path, lib, packages=("gunicorn", "packaging"), python=SYSTEM_PYTHON, gunicorn=""):
+def make_environment(
+    path, lib, packages=("gunicorn", "packaging"), python=SYSTEM_PYTHON, gunicorn="", installed=Installed
+):
     """A virtualenv with Gunicorn and `mylib`; `gunicorn` gives it out as another version."""
     subprocess.run([python, "-m", "venv", "--without-pip", path], check=True)
     libraries = glob.glob(f"{path}/lib/python3*/site-packages")[0]
     for package in packages:
-        for found in glob.glob(f"{Installed.site_packages()}/{package}*"):
+        for found in glob.glob(f"{installed.site_packages()}/{package}*"):
             name = os.path.basename(found)
             if gunicorn and name.startswith("gunicorn-"):
                 name = f"gunicorn-{gunicorn}.dist-info"
-            shutil.copytree(found, f"{libraries}/{name}", copy_function=os.link)
+            if os.path.isdir(found):
+                shutil.copytree(found, f"{libraries}/{name}", copy_function=os.link)
+            else:
+                os.link(found, f"{libraries}/{name}")
     write(f"{libraries}/mylib.py", f'VERSION = "{lib}"\n')
     script = "import sys\nfrom gunicorn.app.wsgiapp import run\nsys.exit(run())\n"
     write(f"{path}/bin/gunicorn", f"#!/bin/sh\n'''exec' \"{path}/bin/python\" \"$0\" \"$@\"\n' '''\n{script}")

@@ -1,0 +1,232 @@
+"""Restarts a service by its process manager, and proves that it runs a release.
+
+    python3 -ES service.py VERB --kind supervisor|systemd --name NAME --venv .venv [--release ID] [--timeout SECONDS]
+                           [--address-file FILE] [--health-check yes]
+
+It is run in deploy_path. VERB is one of:
+
+check        is the manager there, does it know the service, may we restart it, and can the command that it starts
+             come to another release? `problem=` for each that is not so.
+environment  does all that the command names exist in --release?
+restart      brings the service to --release, to which `current` points already: HUP for a Gunicorn where that is
+             enough, else the manager's restart. `unproven=REASON` when what it runs cannot be seen.
+
+A manager's restart runs the command again, so it takes up everything, if only the command leads through `current`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
+
+import processes
+from arguments import Arguments
+from common import answer, fail
+from layout import CURRENT, below_current, follows, is_deploy_path, live, release_folder
+from managers import Declared, Manager, named
+from masters import Master, listens_at, masters, workers
+from privilege import Ran
+from processes import Process
+from proof import STABLE
+from reload_signal import reload_signal
+from signals import end_unbooted
+from tree import Judgement, judge
+
+PAUSE = 0.2
+SETTLED = 2.0  # seconds that a service which does not tell when it has booted must stay as it is
+BOOTS = 15.0  # seconds after which one that still computes is busy, and no longer booting
+IDLE = 0.3  # of one processor
+DEATHS = 2  # main processes that ended before a service counts as dying again and again
+LAST_LINES = 20
+
+
+class Asked(NamedTuple):
+    """The words after `service.py`."""
+
+    verb: str
+    kind: str = ""
+    name: str = ""
+    venv: str = ".venv"
+    release: str = ""
+    timeout: str = "45"
+    address_file: str = ""
+    health_check: str = ""
+
+    def arguments(self) -> Arguments:
+        return Arguments(self.verb, self.venv, release=self.release)
+
+
+def main(words: list[str]) -> None:
+    pairs = zip(words[1::2], words[2::2])
+    asked = Asked(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})
+    {"check": check, "environment": environment, "restart": restart}[asked.verb](asked)
+
+
+def check(asked: Asked) -> None:
+    one = named(asked.kind, asked.name)
+    problems = [one.problem()]
+    if not problems[0]:
+        state = one.state()
+        problems.append(stuck(one, asked))
+        if one.by_sudo():
+            answer("note", f"{one.describe} is restarted by sudo")
+        if not state.running:
+            answer("note", f"{one.describe} is {state.text}: it will be started")
+    for problem in filter(None, problems):
+        answer("problem", problem)
+    sys.exit(1 if any(problems) else 0)
+
+
+def stuck(one: Manager, asked: Asked) -> str:
+    """What keeps its command from coming to a new release; empty when nothing can be seen that does."""
+    for each in ways(one):
+        command = [through_current(word) for word in each.command]
+        folder = through_current(each.folder) if each.folder else CURRENT
+        if command != list(each.command) or (each.folder and folder != each.folder):
+            lines = one.settings(command, folder)
+            return f"{one.describe} names a release, and would run it for ever. Have it say:\n{lines}"
+    for master in gunicorns(one):
+        started = master.command
+        if not started or started.module or not os.path.isdir(f"{live()}/{asked.venv}"):
+            continue
+        if not follows(master.interpreter) and not follows(started.script):
+            command = [f"{CURRENT}/{asked.venv}/bin/gunicorn", *started.options]
+            return (
+                f"{one.describe} starts a Gunicorn that is not the release's ({started.script}): it would never have "
+                f"the libraries of a release. Have it say:\n{one.settings(command, CURRENT)}"
+            )
+    return ""
+
+
+def ways(one: Manager) -> list[Declared]:
+    """How it is started: what its configuration says, else what its main processes tell of that."""
+    told = one.declared()
+    return told or [Declared(processes.arguments(pid)[:2], "") for pid in one.state().mains]
+
+
+def through_current(word: str) -> str:
+    """A word of a command, its path into a release of this site led through `current` instead."""
+    for match in re.finditer("/releases/[^/]+(?=/|$)", word):
+        head = word[: match.start()]
+        for slash in re.finditer("/", head):
+            if is_deploy_path(head[slash.start() :]):
+                return word[: slash.start()] + CURRENT + word[match.end() :]
+    return word
+
+
+def gunicorns(one: Manager) -> list[Master]:
+    """The Gunicorns of this site that are its own."""
+    pids = {each.pid for each in one.tree()}
+    return [each for each in masters() if each.pid in pids]
+
+
+def environment(asked: Asked) -> None:
+    one = named(asked.kind, asked.name)
+    if one.problem():
+        fail(one.problem())
+    for way in ways(one):
+        for path in (*way.command[:2], way.folder):
+            below = below_current(path) if path.startswith("/") else None
+            if below is not None and not os.path.exists(os.path.join(release_folder(asked.release), below)):
+                fail(f"{one.describe} needs {path}, which the new release does not have")
+
+
+def restart(asked: Asked) -> None:
+    deadline = time.monotonic() + float(asked.timeout)
+    one = named(asked.kind, asked.name)
+    problem = one.problem()
+    if problem:
+        fail(problem)
+    before = set(one.tree())
+    reloaded = gunicorns(one)
+    if hang_up_is_enough(one, reloaded, asked):
+        old = {each for master in reloaded for each in workers(master)}
+        ran = one.reload()
+        with suppress(PermissionError):
+            end_unbooted(old)
+        refuse_idle(one, ran, old)
+        print(f"{one.describe}: reloaded (HUP)", flush=True)
+        before = old
+    else:
+        ran = one.restart()
+        refuse_idle(one, ran, before)
+        print(f"{one.describe}: {ran.said or 'restarted'}", flush=True)
+    await_proof(one, before, asked, deadline)
+
+
+def hang_up_is_enough(one: Manager, found: list[Master], asked: Asked) -> bool:
+    """Whether it is a Gunicorn whose workers alone bring it to the release. USR2 is never sent under a manager."""
+    state = one.state()
+    if not found or not state.running or {each.pid for each in found} != set(state.mains) or not one.can_hang_up():
+        return False
+    target = release_folder(asked.release)
+    return all(reload_signal(each, target, asked.arguments())[0] == signal.SIGHUP for each in found)
+
+
+def refuse_idle(one: Manager, ran: Ran, before: set[Process]) -> None:
+    """Ends the program when the manager has not done what it was told; what came of it is seen by the proof."""
+    if ran.code and before and all(map(processes.alive, before)):
+        fail(f"{one.describe} was not restarted: {ran.said or f'exit code {ran.code}'}")
+
+
+def await_proof(one: Manager, before: set[Process], asked: Asked, deadline: float) -> None:
+    """Until the service is proven, and stays; else ends the program, with the last that the service has said."""
+    began = since = time.monotonic()
+    used = 0.0
+    settled: frozenset[int] | None = None
+    mains: set[int] = set()
+    while True:
+        state, tree = one.state(), one.tree()
+        mains.update(state.mains)
+        if state.failed or len(mains) - len(state.mains) >= DEATHS:
+            died(one, f"does not stay up: it is {state.text}")
+        judged = judge(tree, before, asked.arguments())
+        reason = judged.wrong if state.running else f"it is {state.text}"
+        staff = frozenset([*state.mains, *(each.pid for master in judged.gunicorns for each in workers(master))])
+        now = time.monotonic()
+        if reason or staff != settled:
+            since, used, settled = now, cpu(tree), None if reason else staff
+        elif judged.gunicorns and now - since >= STABLE:
+            break
+        elif now - since >= SETTLED:
+            if cpu(tree) - used < IDLE * (now - since) or now - began > BOOTS:
+                break
+            since, used = now, cpu(tree)
+        if now > deadline:
+            died(one, f"is not proven to run {asked.release}: {reason or 'its processes come and go'}")
+        time.sleep(PAUSE)
+    tell(one, judged, asked)
+
+
+def cpu(tree: list[Process]) -> float:
+    return sum(processes.cpu_time(each.pid) for each in tree)
+
+
+def died(one: Manager, what: str) -> NoReturn:
+    said = one.last_lines().splitlines()[-LAST_LINES:]
+    if said:
+        print(f"the last that {one.describe} has said:", *said, sep="\n", flush=True)
+    fail(f"{one.describe} {what}")
+
+
+def tell(one: Manager, judged: Judgement, asked: Asked) -> None:
+    addresses = [address for master in judged.gunicorns for address in listens_at(master)]
+    if asked.address_file and addresses:
+        with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(addresses[0])
+    if judged.unclear and not (judged.hidden and asked.health_check):
+        answer("unproven", f"{one.describe}: {judged.unclear}")
+        return
+    if judged.unclear:
+        answer("note", f"{one.describe}: {judged.unclear}; it was started anew, and the health check decides")
+    print(f"{one.describe}: {judged.proven or 'no'} processes seen to run {asked.release}", flush=True)
+    answer("served", " ".join(map(str, one.state().mains)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,222 @@
+"""Programs under supervisord, asked by supervisorctl.
+
+`supervisorctl restart` says "started" and ends with 0 even when the program dies after its startsecs: its word is no
+proof of anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import shutil
+from typing import NamedTuple
+
+import processes
+from managers import Declared, Manager, State, in_configuration, us
+from privilege import SUDO, Ran, run, sudoers_line
+from supervisor_config import DEFAULTS, declarations
+
+STATUS = re.compile(r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b\s*(.*)$")
+
+
+class Daemon(NamedTuple):
+    """A supervisord that runs. `config` is empty where it found one by itself, and we cannot see which."""
+
+    pid: int
+    control: str
+    config: str
+
+
+class Program(Manager):
+    """A program, GROUP:PROGRAM or GROUP:*. `control`: the words of supervisorctl that reach its supervisord."""
+
+    def __init__(self, name: str, control: list[str], sudo: bool = False, wrong: str = "", config: str = "") -> None:
+        self.name, self.control, self.sudo, self.wrong, self.config = name, control, sudo, wrong, config
+        self.describe = f"{name} (supervisor)"
+
+    def problem(self) -> str:
+        return self.wrong
+
+    def by_sudo(self) -> bool:
+        return self.sudo
+
+    def ask(self, *words: str) -> Ran:
+        return run([*(SUDO if self.sudo else ()), *self.control, *words])
+
+    def state(self) -> State:
+        said = self.ask("status", self.name).said
+        lines = [match for match in map(STATUS.match, said.splitlines()) if match]
+        states = {line.group(2) for line in lines}
+        pids = [re.search(r"\bpid (\d+)", line.group(3)) for line in lines]
+        return State(
+            " / ".join(" ".join(line.group(0).split()) for line in lines) or said,
+            bool(states) and states == {"RUNNING"},
+            bool(states & {"FATAL", "EXITED", "STOPPED", "UNKNOWN"}) or not states,
+            tuple(int(pid.group(1)) for pid in pids if pid),
+        )
+
+    def declared(self) -> list[Declared]:
+        return declarations(self.config, self.name)
+
+    def settings(self, command: list[str], folder: str) -> str:
+        return f"command={in_configuration(command)}\ndirectory={folder}\n(then: supervisorctl update)"
+
+    def can_hang_up(self) -> bool:
+        return True
+
+    def reload(self) -> Ran:
+        return self.ask("signal", "HUP", self.name)
+
+    def restart(self) -> Ran:
+        return self.ask("restart", self.name)
+
+    def last_lines(self) -> str:
+        names = [line.group(1) for line in map(STATUS.match, self.ask("status", self.name).said.splitlines()) if line]
+        tails = [self.ask("tail", "-2000", name, channel) for name in names for channel in ("stdout", "stderr")]
+        return "\n".join(each.said for each in tails if not each.code and each.said and "ERROR (" not in each.said)
+
+
+def named(name: str) -> Program:
+    """The program of that name, of the first supervisord that knows it."""
+    wrongs = []
+    for control, config in controls():
+        found = look_up(name, control, config)
+        if not found.wrong:
+            return found
+        wrongs.append(found)
+    if not wrongs:
+        return Program(name, [], wrong="no supervisord runs, and no supervisorctl is on PATH: is supervisor installed?")
+    # One that answers but does not know the program says more than one that cannot be reached.
+    return max(wrongs, key=lambda each: ("knows no program" in each.wrong, "may not ask" in each.wrong))
+
+
+def controls() -> list[tuple[list[str], str]]:
+    """Ways to call supervisorctl, each with the configuration it reads: those of what runs, then its own default."""
+    found = [
+        ([each.control, *(["-c", each.config] if each.config else [])], each.config or default_config())
+        for each in daemons()
+    ]
+    default = shutil.which("supervisorctl")
+    if default:
+        found.append(([default], default_config()))
+    return found
+
+
+def daemons() -> list[Daemon]:
+    return [each for each in map(daemon, sorted(processes.table())) if each]
+
+
+def daemon(pid: int) -> Daemon | None:
+    """A supervisord as its command line tells of it: a script that some Python runs."""
+    words = processes.arguments(pid)
+    script = next((word for word in words[:2] if os.path.basename(word) == "supervisord"), "")
+    if not script or processes.contained(pid):
+        return None
+    return Daemon(pid, control_of(pid, script, words[0]), config_of(words, pid))
+
+
+def config_of(words: tuple[str, ...], pid: int) -> str:
+    for at, word in enumerate(words):
+        if word in ("-c", "--configuration"):
+            return located("".join(words[at + 1 : at + 2]), pid)
+        if word.startswith("--configuration="):
+            return located(word.partition("=")[2], pid)
+        if word.startswith("-c") and not word.startswith("--"):
+            return located(word[2:], pid)
+    return ""
+
+
+def located(path: str, pid: int) -> str:
+    """The absolute path, for it changes its folder only where its configuration says so; empty where that is hidden."""
+    folder = "" if path.startswith("/") else processes.folder(pid)
+    return os.path.normpath(os.path.join(folder, path)) if folder or path.startswith("/") else ""
+
+
+def control_of(pid: int, script: str, interpreter: str) -> str:
+    """The supervisorctl beside it, but never a program of an account that could so have us run what it likes."""
+    if processes.user(pid) in (us(), "root"):
+        for beside in (located(script, pid), interpreter):
+            path = os.path.join(os.path.dirname(beside), "supervisorctl")
+            if path.startswith("/") and os.access(path, os.X_OK):
+                return path
+    return shutil.which("supervisorctl") or "supervisorctl"
+
+
+def default_config() -> str:
+    return next((path for path in DEFAULTS if os.path.exists(path)), "")
+
+
+def look_up(name: str, control: list[str], config: str) -> Program:
+    """The program, asked as ourselves, else by sudo; its `wrong` says why neither helps."""
+    one = Program(name, control, config=config)
+    ran = one.ask("status", name)
+    if reached(ran):
+        return recognised(one, ran)
+    if os.getuid() and run([*SUDO, "-l", *control, "status", name]).code == 0:
+        one.sudo = True
+        ran = one.ask("status", name)
+        if reached(ran):
+            return recognised(one, ran)
+    one.wrong = unreachable(one, ran)
+    return one
+
+
+def reached(ran: Ran) -> bool:
+    """Whether a supervisord has answered: with the states, or that there is no such program."""
+    return ran.code in (0, 3, 4) and bool(ran.said) and ("ERROR (no such" in ran.said or bool(STATUS.match(ran.said)))
+
+
+def recognised(one: Program, ran: Ran) -> Program:
+    if "ERROR (no such" not in ran.said:
+        return one
+    whole = Program(f"{one.name}:*", one.control, one.sudo, config=one.config)
+    if ":" not in one.name and "ERROR (no such" not in whole.ask("status", whole.name).said:
+        return whole
+    known = [match.group(1) for match in map(STATUS.match, one.ask("status").said.splitlines()) if match]
+    near = difflib.get_close_matches(one.name, {*known, *(each.partition(":")[0] for each in known)}, 3)
+    choice = f"did you mean {' or '.join(near)}?" if near else f"it knows {', '.join(known) or 'none at all'}"
+    one.wrong = f"supervisor knows no program {one.name}: {choice} (a new one: supervisorctl update)"
+    return one
+
+
+def unreachable(one: Program, ran: Ran) -> str:
+    said = ran.said.splitlines()[-1] if ran.said else f"exit code {ran.code}"
+    asked = " ".join(map(shlex.quote, [*one.control, "status", one.name]))
+    if "refused connection" in said or "no such file" in said:
+        return f"supervisord does not run, or elsewhere: `{asked}` says: {said}"
+    verbs = [["status", one.name], ["restart", one.name], ["signal", "HUP", one.name]]
+    if os.getuid() == 0 or not any(word in ran.said for word in ("PermissionError", "Permission denied", "password")):
+        return f"`{asked}` does not work: {said}"
+    line = sudoers_line(us(), [[*one.control, *verb] for verb in verbs])
+    return (
+        f"{us()} may not ask supervisor, nor by sudo: `{asked}` says: {said}. Either set chown={us()} under "
+        f"[unix_http_server] of supervisord, or add to sudoers:\n  {line}"
+    )
+
+
+def program_of(pid: int) -> Program | None:
+    """The program that a process belongs to; None when no supervisord has started it."""
+    table = processes.table()
+    while pid in table:
+        parent = table[pid].parent
+        above = daemon(parent)
+        if above:
+            control = [above.control, *(["-c", above.config] if above.config else [])]
+            return program_with(pid, control, above.config or default_config())
+        pid = parent
+    return None
+
+
+def program_with(pid: int, control: list[str], config: str) -> Program:
+    """The program whose main process that is; without a name, and wrong, where supervisor does not tell."""
+    for sudo in (False, True) if os.getuid() else (False,):
+        asked = Program("", control, sudo, config=config)
+        for line in asked.ask("status").said.splitlines():
+            match = STATUS.match(line)
+            if match and re.search(rf"\bpid {pid},", match.group(3)):
+                found = look_up(match.group(1), control, config)
+                return found
+    wrong = unreachable(Program("PROGRAM", control), run([*control, "status"]))
+    return Program("", control, wrong=wrong, config=config)

@@ -1,0 +1,153 @@
+"""Has a uWSGI reload by the file that it watches (`touch-reload`), and proves that it runs a release.
+
+    python3 -ES touch.py check|restart --file FILE --venv .venv [--release ID] [--timeout SECONDS]
+
+It is run in deploy_path. uWSGI finishes the requests of its old workers, and starts itself again where it was started:
+only what it is told (`chdir`, `home`) leads it to another release, and only if that goes through `current`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+import processes
+import uwsgi
+from arguments import Arguments
+from common import answer, fail
+from layout import CURRENT, follows, live, release_of
+from processes import Process
+from tree import Judgement, judge
+
+PAUSE = 0.1
+STABLE = 1.0  # seconds that its workers must stay
+
+
+class Asked(NamedTuple):
+    """The words after `touch.py`."""
+
+    verb: str
+    file: str = ""
+    venv: str = ".venv"
+    release: str = ""
+    timeout: str = "45"
+
+    def arguments(self) -> Arguments:
+        return Arguments(self.verb, self.venv, release=self.release)
+
+
+def main(words: list[str]) -> None:
+    pairs = zip(words[1::2], words[2::2])
+    asked = Asked(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})
+    {"check": check, "restart": restart}[asked.verb](asked)
+
+
+def check(asked: Asked) -> None:
+    problems = [not_writable(asked.file)]
+    found = watchers(asked.file)
+    if not found:
+        answer("note", f"no uWSGI that watches {asked.file} was found: whether one reloads will not be known")
+    problems += [stuck(one, asked) for one in found]
+    for problem in filter(None, problems):
+        answer("problem", problem)
+    sys.exit(1 if any(problems) else 0)
+
+
+def not_writable(path: str) -> str:
+    """What keeps us from touching it."""
+    us = processes.user(os.getpid())
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        return f"restart: {path} is a folder; uWSGI watches a file"
+    if os.path.exists(path):
+        return "" if os.access(path, os.W_OK) else f"{us} may not touch {path}: sudo chown {us} {path}"
+    if not os.path.isdir(folder):
+        return f"restart: there is no folder {folder} for {os.path.basename(path)}"
+    return "" if os.access(folder, os.W_OK) else f"{us} may not make {path}: sudo install -o {us} /dev/null {path}"
+
+
+def watchers(path: str) -> list[Process]:
+    """The uWSGIs that were told to watch the file, else those that serve this site."""
+    tops = uwsgi.tops()
+    told = [one for one in tops if os.path.realpath(path) in map(os.path.realpath, watched(one.pid))]
+    return told or [one for one in tops if any(release_of(processes.folder(each.pid)) for each in staff(one))]
+
+
+def watched(pid: int) -> list[str]:
+    return [path for name, values in uwsgi.settings(pid).items() if "touch" in name for path in values]
+
+
+def staff(top: Process) -> list[Process]:
+    """The workers of a uWSGI; itself where it has no master."""
+    return [one for one in processes.children(top.pid) if uwsgi.is_uwsgi(one.pid)] or [top]
+
+
+def stuck(top: Process, asked: Asked) -> str:
+    """What keeps a uWSGI in the release of before; empty where nothing does, or where its settings cannot be read."""
+    told = uwsgi.settings(top.pid)
+    if not told or not any(release_of(processes.folder(one.pid)) for one in staff(top)):
+        return ""
+    folder, home = uwsgi.folder(top.pid), uwsgi.home(top.pid)
+    lines = []
+    if not follows(folder):
+        lines.append(f"chdir = {CURRENT}")
+    if not follows(home) and os.path.isdir(f"{live()}/{asked.venv}"):
+        lines.append(f"home = {CURRENT}/{asked.venv}")
+    if not lines:
+        return ""
+    return f"uWSGI {top.pid} would run the release of before for ever. Have its configuration say:\n" + "\n".join(lines)
+
+
+def restart(asked: Asked) -> None:
+    deadline = time.monotonic() + float(asked.timeout)
+    found = watchers(asked.file)
+    before = {one for top in found for one in staff(top)}
+    touch(asked.file)
+    print(f"touched {asked.file}", flush=True)
+    if not found:
+        answer("unproven", f"no uWSGI that watches {asked.file} was found")
+        return
+    since, settled = time.monotonic(), frozenset()  # type: float, frozenset[Process]
+    while True:
+        now = time.monotonic()
+        alive = [one for one in found if processes.alive(one)]
+        if not alive:
+            fail(f"the server is down: uWSGI {found[0].pid} ended when {asked.file} was touched; its log says why")
+        present = frozenset(one for top in alive for one in staff(top))
+        judged = judged_of(present, before, asked)
+        if judged.wrong or present != settled:
+            since, settled = now, frozenset() if judged.wrong else present
+        elif now - since >= STABLE:
+            break
+        if now > deadline:
+            fail(f"uWSGI does not run {asked.release}: {judged.wrong or 'its workers come and go'}")
+        time.sleep(PAUSE)
+    if judged.unclear:
+        answer("unproven", f"uWSGI: {judged.unclear}")
+        return
+    print(f"uWSGI: {judged.proven} workers seen to run {asked.release}", flush=True)
+    answer("served", " ".join(str(one.pid) for one in found))
+
+
+def judged_of(present: frozenset[Process], before: set[Process], asked: Asked) -> Judgement:
+    return judge(sorted(present), before, asked.arguments())
+
+
+def touch(path: str) -> None:
+    """Gives the file a time that is later by a whole second at least: uWSGI compares no fractions."""
+    with open(path, "ab"):
+        pass
+    old = int(os.stat(path).st_mtime)
+    with suppress(PermissionError):
+        os.utime(path, (max(time.time(), old + 1), max(time.time(), old + 1)))
+        return
+    while time.time() < old + 1:
+        time.sleep(PAUSE)
+    os.utime(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

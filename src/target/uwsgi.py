@@ -1,0 +1,88 @@
+"""A uWSGI: its Python is inside it, so what it was told says which environment it has, not its executable."""
+
+from __future__ import annotations
+
+import os
+
+import processes
+from layout import DEPLOY
+from processes import Process
+
+HOME = ("home", "virtualenv", "venv", "pyhome", "H")
+FOLDER = ("chdir",)
+
+
+def is_uwsgi(pid: int) -> bool:
+    """By its command line, which everybody can read; uWSGI may write its name into it (--procname, --auto-procname)."""
+    words = processes.arguments(pid)
+    name = os.path.basename(words[0].split(" ")[0]) if words else ""
+    return name.startswith("uwsgi") or os.path.basename(processes.executable(pid)).startswith("uwsgi")
+
+
+def tops() -> list[Process]:
+    """The uWSGIs of this machine that no other uWSGI has started: masters, or emperors."""
+    table = processes.table()
+    found = {pid for pid in table if is_uwsgi(pid) and not processes.contained(pid)}
+    return [table[pid] for pid in sorted(found) if table[pid].parent not in found]
+
+
+def settings(pid: int) -> dict[str, list[str]]:
+    """What its command line says, and the ini files that it names; names without dashes, `_` as `-`."""
+    words = processes.arguments(pid)[1:]
+    folder = started_in(pid)
+    found: dict[str, list[str]] = {}
+    for at, word in enumerate(words):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-"):
+            following = "".join(words[at + 1 : at + 2])
+            add(found, name, value if equals else "" if following.startswith("-") else following)
+        elif word.endswith(".ini"):
+            add(found, "ini", word)
+    for path in list(found.get("ini", [])):
+        for name, value in read_ini(os.path.join(folder, path), folder):
+            add(found, name, value)
+    return found
+
+
+def add(found: dict[str, list[str]], name: str, value: str) -> None:
+    found.setdefault(name.strip().replace("_", "-"), []).append(value.strip())
+
+
+def started_in(pid: int) -> str:
+    """Where relative paths of its command line were read, as far as its environment tells."""
+    return processes.environment(pid).get("PWD", "") or DEPLOY
+
+
+def read_ini(path: str, folder: str) -> list[tuple[str, str]]:
+    """The pairs of an ini file, with its own `%d` and `$(…)` of what is above; empty when it cannot be read."""
+    path, _, _ = path.partition(":") if not os.path.exists(path) else (path, "", "")
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    pairs: list[tuple[str, str]] = []
+    for line in lines:
+        name, equals, value = line.partition("=")
+        if not equals or line.lstrip().startswith(("#", ";", "[")):
+            continue
+        value = value.strip().replace("%d", os.path.dirname(path) + "/")
+        for known, meant in pairs:
+            value = value.replace(f"$({known})", meant).replace(f"%({known})", meant)
+        pairs.append((name.strip(), value))
+    return pairs
+
+
+def chosen(found: dict[str, list[str]], names: tuple[str, ...]) -> str:
+    """The last value of an option under any of its names; empty when it is not there."""
+    return next((found[name][-1] for name in names if found.get(name)), "")
+
+
+def home(pid: int) -> str:
+    """The virtualenv that it was told, links not resolved; empty when it does not say."""
+    return chosen(settings(pid), HOME) or processes.environment(pid).get("VIRTUAL_ENV", "")
+
+
+def folder(pid: int) -> str:
+    """The folder that it was told to change into; empty when it does not say."""
+    return chosen(settings(pid), FOLDER)

@@ -1,0 +1,225 @@
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lab import APPLICATION, Lab, Load, processes, wait_for, write
+from supervisor_lab import CELERY, Supervisor, environment, said, served
+
+DIES = """
+import os, threading
+threading.Timer({after}, os._exit, (3,)).start()
+"""
+
+
+class OneSupervisedSite(unittest.TestCase):
+    """r1 is live: V1 with L1. r2 is V2 with a changed library."""
+
+    def setUp(self):
+        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.lab = Lab(self.base, "shop")
+        self.addCleanup(self.lab.close)
+        environment(self.lab, "e1", "L1")
+        environment(self.lab, "e2", "L2")
+        self.r1, self.r2 = self.release("V1", "e1"), self.release("V2", "e2")
+        self.lab.switch(self.r1)
+        self.supervisor = Supervisor(self.lab)
+        self.addCleanup(self.supervisor.close)
+
+    def release(self, version, env, wsgi=APPLICATION, worker=CELERY):
+        made = self.lab.release(version, env, wsgi)
+        write(f"{self.lab.deploy}/releases/{made}/app/worker.py", worker)
+        return made
+
+    def web(self, style="E", name="web", **more):
+        current = self.lab.current
+        script = f'"{current}/.venv/bin/gunicorn"'
+        options = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
+        way = {
+            "B": f"{script} {options}",
+            "E": f'"{current}/.venv/bin/python" {script} --chdir "{current}" {options}',
+        }[style]
+        self.supervisor.program(name, way, **{"directory": current, **more})
+
+    def worker(self):
+        self.said = f"{self.base}/said"
+        self.supervisor.program(
+            "worker",
+            f'"{self.lab.current}/.venv/bin/python" -m celery -A app.worker worker --concurrency 2 --loglevel WARNING',
+            self.lab.current,
+            environment=f'SAY="{self.said}",C_FORCE_ROOT="1"',
+        )
+
+    def service(self, verb, name="web", *words, **more):
+        done = self.lab.run("service.py", verb, "--kind", "supervisor", "--name", name, *words, **more)
+        return done
+
+    def deploy(self, release, name="web", *words):
+        for verb in (["check", name], ["environment", name, "--release", release]):
+            done = self.service(*verb)
+            if done.code:
+                return done
+        self.lab.switch(release)
+        return self.service("restart", name, "--release", release, *words)
+
+    def running(self, name="web"):
+        """The main process of a program whose Gunicorn serves."""
+        wait_for(lambda: "RUNNING" in self.supervisor("status", name)[1], 60)
+        pid = self.supervisor.pid(name)
+        wait_for(lambda: self.lab.serving(pid), 60)
+        return pid
+
+
+class Gunicorn(OneSupervisedSite):
+    def test_python_through_current_is_reloaded_without_a_failed_request(self):
+        self.web("E")
+        self.supervisor.start()
+        pid = self.running()
+        with Load(pid) as load:
+            done = self.deploy(self.r2, "web", "--address-file", f"{self.base}/address")
+        self.assertEqual((done.code, done["served"], done["unproven"]), (0, str(pid), ""), done)
+        self.assertEqual((load.failed(), served(pid)), ({}, "V2 L2"))
+        with open(f"{self.base}/address") as file:
+            self.assertEqual(file.read(), processes.listens_at(pid)[0])
+
+    def test_as_its_default_is_is_restarted(self):
+        self.web("B")
+        self.supervisor.start()
+        before = self.running()
+        done = self.deploy(self.r2)
+        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
+        pid = self.supervisor.pid("web")
+        self.assertNotEqual(pid, before)
+        self.assertEqual((done["served"], served(pid)), (str(pid), "V2 L2"))
+
+    def test_one_that_dies_after_it_was_called_started(self):
+        self.web("B")
+        self.supervisor.start()
+        self.running()
+        for after in (0, 1.8):
+            broken = self.release("V3", "e2", DIES.format(after=after) + APPLICATION)
+            done = self.deploy(broken)
+            self.assertEqual((done.code, done["served"]), (1, ""), done)
+            self.assertIn("web (supervisor)", done["message"])
+            self.lab.switch(self.r1)
+            back = self.service("restart", "web", "--release", self.r1)
+            self.assertEqual((back.code, served(self.supervisor.pid("web"))), (0, "V1 L1"), back)
+
+    def test_one_that_is_stopped_is_started(self):
+        self.web("B", autostart="false")
+        self.supervisor.start()
+        done = self.deploy(self.r2)
+        self.assertEqual((done.code, served(self.supervisor.pid("web"))), (0, "V2 L2"), done)
+        self.supervisor("stop", "web")
+        self.assertIn("it will be started", self.service("check")["note"])
+
+    def test_a_folder_or_a_command_that_names_a_release(self):
+        for name, lines in (("web", {"directory": f"{self.lab.deploy}/releases/{self.r1}"}), ("other", {})):
+            self.web("B", name, **lines)
+        self.supervisor.program(
+            "other",
+            f'"{self.lab.deploy}/releases/{self.r1}/.venv/bin/gunicorn" --bind 127.0.0.1:0 app.wsgi',
+            self.lab.current,
+        )
+        self.supervisor.start()
+        for name in ("web", "other"):
+            wait_for(lambda name=name: "RUNNING" in self.supervisor("status", name)[1], 60)
+            done = self.service("check", name)
+            self.assertEqual(done.code, 1, done)
+            self.assertIn("names a release", done["problem"])
+            self.assertIn(f"{self.lab.current}/.venv/bin/gunicorn", done["problem"])
+        self.assertIn(f"directory={self.lab.current}\n", self.service("check", "web")["problem"])
+
+    def test_a_command_that_the_new_release_lacks(self):
+        self.web("B")
+        self.supervisor.start()
+        self.running()
+        os.unlink(f"{self.lab.deploy}/.deployer/environments/e2/bin/gunicorn")
+        done = self.deploy(self.r2)
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("which the new release does not have", done["message"])
+
+    def test_whose_process_it_is(self):
+        self.web("B")
+        self.supervisor.program("many", "/bin/sleep 1000", "/", numprocs="2", process_name="m_%(process_num)s")
+        self.supervisor.start()
+        pid = self.running()
+        worker = processes.children(pid)[0].pid
+        ask = "import sys; sys.path.insert(0, sys.argv.pop(1)); import managers; "
+        ask += "one = managers.manager_of(int(sys.argv[1])); print(one and one.describe, one and one.problem())"
+        from lab import TOOLS
+
+        for asked, answer in ((pid, "web (supervisor)"), (worker, "web (supervisor)"), (os.getpid(), "None")):
+            self.assertIn(answer, self.lab.run("", TOOLS, str(asked), before=ask).log)
+        second = self.supervisor.pid("many:m_1")
+        self.assertIn("many:m_1 (supervisor)", self.lab.run("", TOOLS, str(second), before=ask).log)
+
+
+class Others(OneSupervisedSite):
+    def test_a_celery_worker(self):
+        self.worker()
+        self.supervisor.start()
+        self.assertEqual(said(self.said), "V1 L1")
+        os.unlink(self.said)
+        done = self.deploy(self.r2, "worker")
+        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
+        self.assertEqual(said(self.said), "V2 L2")
+        self.assertIn("processes seen to run", done.log)
+
+    def test_a_celery_worker_that_does_not_import(self):
+        self.worker()
+        self.supervisor.start()
+        self.assertEqual(said(self.said), "V1 L1")
+        broken = self.release("V3", "e2", worker="raise RuntimeError('broken on purpose')")
+        done = self.deploy(broken, "worker")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("does not stay up", done["message"])
+        self.assertIn("broken on purpose", done.log)
+
+    def test_a_python_of_another_environment(self):
+        python = f"{self.lab.deploy}/.deployer/environments/e1/bin/python"
+        self.supervisor.program("job", f'"{python}" -c "import time; time.sleep(1000)"', self.lab.current)
+        self.supervisor.start()
+        self.lab.switch(self.r2)
+        done = self.service("restart", "job", "--release", self.r2, "--timeout", "4")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(f"runs with {os.path.dirname(os.path.dirname(python))}", done["message"])
+
+    def test_what_is_no_python_is_not_verified(self):
+        self.supervisor.program("job", "/bin/sleep 1000", self.lab.current)
+        self.supervisor.start()
+        done = self.deploy(self.r2, "job")
+        self.assertEqual((done.code, done["served"]), (0, ""), done)
+        self.assertIn("job (supervisor): none of its processes is a Python", done["unproven"])
+
+    def test_all_processes_of_a_program(self):
+        self.supervisor.program(
+            "job",
+            f'"{self.lab.current}/.venv/bin/python" -c "import time; time.sleep(1000)"',
+            self.lab.current,
+            numprocs="2",
+            process_name="job_%(process_num)s",
+        )
+        self.supervisor.start()
+        done = self.deploy(self.r2, "job")
+        self.assertEqual((done.code, done["unproven"], len(done["served"].split())), (0, "", 2), done)
+
+    def test_a_name_that_supervisor_does_not_know(self):
+        self.web("B")
+        self.supervisor.start()
+        done = self.service("check", "wep")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("did you mean web?", done["problem"])
+
+    def test_no_supervisord(self):
+        environ = dict(os.environ, PATH="/usr/bin:/bin")
+        done = self.service("check", "web", env=environ)
+        self.assertEqual(done.code, 1, done)
+        self.assertTrue(done["problem"])
+
+
+if __name__ == "__main__":
+    unittest.main()
