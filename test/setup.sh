@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf postgresql python3
-  python3-pip python3-venv tar)
+  python3-pip python3-venv tar uwsgi-core uwsgi-plugin-python3)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8
@@ -48,6 +48,7 @@ is_there() {
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
     python3) [ -x "$PYTHON" ] ;;
     python3-pip) "$PYTHON" -c 'import pip' ;;
+    uwsgi-plugin-python3) [ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] ;;
     python3-venv) "$PYTHON" -c 'import ensurepip' ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1

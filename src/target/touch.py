@@ -88,7 +88,7 @@ def staff(top: Process) -> list[Process]:
 def stuck(top: Process, asked: Asked) -> str:
     """What keeps a uWSGI in the release of before; empty where nothing does, or where its settings cannot be read."""
     told = uwsgi.settings(top.pid)
-    if not told or not any(release_of(processes.folder(one.pid)) for one in staff(top)):
+    if any(told["unread"]) or not any(release_of(processes.folder(one.pid)) for one in staff(top)):
         return ""
     folder, home = uwsgi.folder(top.pid), uwsgi.home(top.pid)
     lines = []

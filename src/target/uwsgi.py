@@ -10,6 +10,7 @@ from processes import Process
 
 HOME = ("home", "virtualenv", "venv", "pyhome", "H")
 FOLDER = ("chdir",)
+ELSEWHERE = ("xml", "yaml", "yml", "json", "emperor", "include")
 
 
 def is_uwsgi(pid: int) -> bool:
@@ -27,7 +28,10 @@ def tops() -> list[Process]:
 
 
 def settings(pid: int) -> dict[str, list[str]]:
-    """What its command line says, and the ini files that it names; names without dashes, `_` as `-`."""
+    """What its command line says, and the ini files that it names; names without dashes, `_` as `-`.
+
+    `unread` is what it names besides, and we cannot read.
+    """
     words = processes.arguments(pid)[1:]
     folder = started_in(pid)
     found: dict[str, list[str]] = {}
@@ -39,8 +43,11 @@ def settings(pid: int) -> dict[str, list[str]]:
         elif word.endswith(".ini"):
             add(found, "ini", word)
     for path in list(found.get("ini", [])):
-        for name, value in read_ini(os.path.join(folder, path), folder):
+        pairs = read_ini(os.path.join(folder, path))
+        for name, value in pairs or [("unread", path)]:
             add(found, name, value)
+    for kind in ELSEWHERE:
+        found.setdefault("unread", []).extend(found.get(kind, []))
     return found
 
 
@@ -53,7 +60,7 @@ def started_in(pid: int) -> str:
     return processes.environment(pid).get("PWD", "") or DEPLOY
 
 
-def read_ini(path: str, folder: str) -> list[tuple[str, str]]:
+def read_ini(path: str) -> list[tuple[str, str]]:
     """The pairs of an ini file, with its own `%d` and `$(…)` of what is above; empty when it cannot be read."""
     path, _, _ = path.partition(":") if not os.path.exists(path) else (path, "", "")
     try:

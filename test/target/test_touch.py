@@ -1,0 +1,132 @@
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lab import Lab, Load, ask, processes, wait_for, write
+
+UWSGI = "/usr/bin/uwsgi"
+
+
+class OneSite(unittest.TestCase):
+    """r1 is live: V1 with L1. r2 is V2 with a changed library."""
+
+    def setUp(self):
+        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.lab = Lab(self.base, "shop")
+        self.addCleanup(self.lab.close)
+        self.lab.environment("e1", "L1")
+        self.lab.environment("e2", "L2")
+        self.r1, self.r2 = self.lab.release("V1", "e1"), self.lab.release("V2", "e2")
+        self.lab.switch(self.r1)
+        self.file = f"{self.lab.deploy}/shared/reload me"
+
+    def uwsgi(self, chdir="", home="", file=""):
+        """A running uWSGI, as an ini file says."""
+        current = self.lab.current
+        ini = write(
+            f"{self.base}/uwsgi.ini",
+            "[uwsgi]\nplugin = python3\nmaster = true\nprocesses = 2\nmodule = app.wsgi\n"
+            + f"http-socket = 127.0.0.1:{free_port()}\n"
+            + f"chdir = {chdir or current}\nhome = {home or current + '/.venv'}\ntouch-reload = {file or self.file}\n"
+            + "mercy = 10\nvacuum = true\n",
+        )
+        write(file or self.file, "")
+        with open(self.lab.log, "ab") as log:
+            words = [UWSGI, "--ini", os.path.basename(ini)]
+            environ = dict(os.environ, PWD=self.base)
+            one = subprocess.Popen(words, cwd=self.base, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.lab.started.append(one)
+        self.addCleanup(self.end, one)
+        wait_for(lambda: processes.listens_at(one.pid) and len(processes.children(one.pid)) == 2, 60)
+        wait_for(lambda: self.page(one)[0] == 200, 60)
+        return one
+
+    def end(self, one):
+        if one.poll() is None:
+            one.kill()
+            one.wait()
+
+    def page(self, one):
+        return ask(processes.listens_at(one.pid)[0])
+
+    def touch(self, verb, *words):
+        return self.lab.run("touch.py", verb, "--file", self.file, "--venv", ".venv", *words)
+
+    def deploy(self, release, *words):
+        done = self.touch("check")
+        if done.code:
+            return done
+        self.lab.switch(release)
+        return self.touch("restart", "--release", release, *words)
+
+
+class Touch(OneSite):
+    def test_a_release_with_another_library_and_back_within_a_second(self):
+        one = self.uwsgi()
+        with Load(one.pid) as load:
+            done = self.deploy(self.r2)
+            self.assertEqual((done.code, done["served"], done["unproven"]), (0, str(one.pid), ""), done)
+            self.assertEqual(self.page(one), (200, "V2 L2"))
+            later = int(time.time()) + 1
+            os.utime(self.file, (later, later))
+            back = self.deploy(self.r1)
+        self.assertEqual((back.code, back["unproven"], self.page(one)), (0, "", (200, "V1 L1")), back)
+        self.assertEqual(load.failed(), {})
+        self.assertIn("2 workers seen to run", done.log)
+
+    def test_one_that_stays_where_it_was_started(self):
+        one = self.uwsgi(chdir=f"{self.lab.deploy}/releases/{self.r1}")
+        done = self.touch("check")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(f"chdir = {self.lab.current}", done["problem"])
+        self.assertNotIn("home = ", done["problem"])
+        self.lab.switch(self.r2)
+        done = self.touch("restart", "--release", self.r2, "--timeout", "6")
+        self.assertEqual((done.code, self.page(one)), (1, (200, "V1 L2")), done)
+        self.assertIn(f"runs in {self.lab.deploy}/releases/{self.r1}", done["message"])
+
+    def test_one_that_keeps_its_libraries(self):
+        self.uwsgi(home=f"{self.lab.deploy}/releases/{self.r1}/.venv")
+        done = self.touch("check")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(f"home = {self.lab.current}/.venv", done["problem"])
+        self.lab.switch(self.r2)
+        done = self.touch("restart", "--release", self.r2, "--timeout", "6")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("environments/e1", done["message"])
+
+    def test_one_that_watches_another_file(self):
+        self.uwsgi(file=f"{self.base}/another")
+        done = self.deploy(self.r2, "--timeout", "5")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("is still one of before", done["message"])
+
+    def test_none_is_not_verified(self):
+        done = self.deploy(self.r2)
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("no uWSGI that watches", done["unproven"])
+        self.assertTrue(os.path.exists(self.file))
+
+    def test_a_file_that_cannot_be_made(self):
+        self.file = f"{self.base}/nowhere/file"
+        done = self.touch("check")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(f"there is no folder {self.base}/nowhere", done["problem"])
+
+
+def free_port():
+    """A reload keeps a socket that has a port of its own in the configuration."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+if __name__ == "__main__":
+    unittest.main()
