@@ -63,7 +63,7 @@ def why_unproven(
     staff: dict[int, list[Process]],
     before: set[Process],
     asked: Arguments,
-    unseen: Callable[[Process], bool],
+    unseen: Callable[[Process], bool] = lambda one: True,
 ) -> str:
     if not found:
         return "no Gunicorn serves the site now"
