@@ -92,7 +92,7 @@ function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index
     ...(firstServer === index
       ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
       : {}),
-    restart: sh`program service.py restart ${words} ${proof(site)}`,
+    restart: sh`program service.py restart ${words} ${proof(site)} --state ${servicesSeen(index)}`,
   };
 }
 

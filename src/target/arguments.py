@@ -1,4 +1,4 @@
-"""What a step asks of gunicorn.py."""
+"""What a step asks of gunicorn.py and of service.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Arguments(NamedTuple):
-    """The words after `gunicorn.py`: `--address-file PATH` is `address_file`.
+    """The words after the program's name: `--address-file PATH` is `address_file`.
 
     `health_check`: `path` when one follows at the address found, `elsewhere` when one follows that needs no address.
     """
@@ -20,6 +20,8 @@ class Arguments(NamedTuple):
     address_file: str = ""
     project: str = "."
     health_check: str = ""
+    kind: str = ""
+    name: str = ""
 
 
 def parse(words: list[str]) -> Arguments:

@@ -27,13 +27,15 @@ import time
 from typing import Any, Callable
 
 import processes
+import service
 from arguments import Arguments, parse
 from command_line import command
 from common import answer, fail
 from layout import CURRENT, follows, live, release_folder
+from managers import Manager, manager_of
 from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
-from reload_signal import keep_way_back, reload_signal
+from reload_signal import keep_way_back, released_before, reload_signal
 from start_command import cure, in_release, start_again, start_command
 
 
@@ -58,8 +60,15 @@ def check(asked: Arguments) -> None:
         problems.append(overlooked(asked.at))
     for master in found:
         _, reason = reload_signal(master, live(), asked)
-        problems.append(reason)
-        if not reason and master.command and not follows(master.interpreter):
+        if not reason and (not master.command or follows(master.interpreter)):
+            continue
+        one = manager_of(master.pid)
+        if reason and one:
+            obstacle = service.obstacle(one, asked)
+            problems.append(f"{reason}\n{obstacle}" if obstacle else "")
+        elif reason:
+            problems.append(reason)
+        elif not one:
             answer("warning", f"Gunicorn {master.pid} cannot take up changed requirements. {cure(master, asked)}")
     for problem in filter(None, problems):
         answer("problem", problem)
@@ -79,7 +88,11 @@ def remember(found: list[Master], path: str) -> None:
 
 def environment(asked: Arguments) -> None:
     release = release_folder(asked.release)
-    reasons = [reload_signal(master, release, asked)[1] for master in masters(asked.at)]
+    reasons = []
+    for master in masters(asked.at):
+        reason = reload_signal(master, release, asked)[1]
+        one = manager_of(master.pid) if reason else None
+        reasons.append((one.problem() or service.missing(one, asked)) if one else reason)
     if any(reasons):
         fail("the services cannot take up the new environment: " + "\n".join(filter(None, reasons)))
 
@@ -88,8 +101,9 @@ def check_config(asked: Arguments) -> None:
     import subprocess
 
     for master in masters(asked.at):
-        if not master.command:
-            answer("note", f"Gunicorn {master.pid} hides its arguments (setproctitle): --check-config is left out")
+        if not master.command or processes.hidden(master.pid):
+            why = "is of another user" if master.command else "hides its arguments (setproctitle)"
+            answer("note", f"Gunicorn {master.pid} {why}: --check-config is left out")
             continue
         words, folder, environ = in_release(master, asked)
         print(f"Gunicorn {master.pid}, its arguments with the new release: --check-config", flush=True)
@@ -115,17 +129,25 @@ def reload(asked: Arguments) -> None:
         answer("unserved", start_command(asked))
         return
     serving = []
+    managed: dict[str, Manager] = {}
     for master in found:
         chosen, reason = reload_signal(master, release_folder(asked.release), asked)
         if not chosen:
-            fail(reason)
+            one = manager_of(master.pid)
+            if not one:
+                fail(reason)
+            managed[one.describe] = one
+            continue
         end_strays(master)
         if chosen == signal.SIGHUP:
             keep_way_back(master)
             serving.append(hang_up(master, asked, deadline))
         else:
             serving.append(succeed(master, asked, deadline))
-    say_served(serving, asked)
+    if serving:
+        say_served(serving, asked)
+    for one in managed.values():
+        service.bring(one, asked, deadline)
 
 
 def refuse_dead(found: list[Master], asked: Arguments) -> None:
@@ -196,17 +218,8 @@ def in_place(asked: Arguments) -> Callable[[Process], bool]:
     In the undo also one that was there before the run began: it has never left the release that is gone back to.
     """
     step = processes.process(os.getppid())
-    seen = noted(asked.state).get("workers", []) if goes_back(asked) else []
+    seen = [] if released_before(asked) else noted(asked.state).get("workers", [])
     return lambda one: (step is not None and one.start >= step.start) or [one.pid, one.start] in seen
-
-
-def goes_back(asked: Arguments) -> bool:
-    """Whether this is the undo of a run, by what `activate` left: the release that was live when it began."""
-    path = os.path.join(os.path.dirname(asked.state), "previous")
-    if not asked.state or not os.path.exists(path):
-        return False
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return os.path.basename(file.read().strip().rstrip("/")) == asked.release
 
 
 if __name__ == "__main__":

@@ -16,8 +16,18 @@ from typing import Optional, Tuple
 
 import processes
 from arguments import Arguments
+from command_line import option
 from common import answer
-from layout import below_current, environment_named, environment_of, follows, gunicorn_version, release_of
+from layout import (
+    below_current,
+    environment_named,
+    environment_of,
+    follows,
+    gunicorn_version,
+    live,
+    release_folder,
+    release_of,
+)
 from master_settings import Settings, settings_of
 from masters import Master, foreign
 from start_command import cure
@@ -67,6 +77,32 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
     if not obstacle:
         return signal.SIGUSR2, ""
     return None, f"Gunicorn {master.pid} needs a new master, for {inherited}, but {obstacle}. {cure(master, asked)}"
+
+
+def follows_unseen(master: Master, release: str, asked: Arguments) -> bool:
+    """Whether HUP brings another user's master to a release, as far as its command line tells; in doubt not."""
+    before = released_before(asked)
+    options, started = master.options, master.command
+    if not before or not started or option(options, "-c", "--config") or "--preload" in options:
+        return False
+    folder = option(options, "--chdir")
+    if not follows(folder) or not follows(master.interpreter) or missing_in(release, master):
+        return False
+    if any(os.path.exists(os.path.join(each, "gunicorn.conf.py")) for each in (before, os.path.realpath(folder))):
+        return False
+    old, new = environment_of(before, asked.venv), environment_of(release, asked.venv)
+    alike = all(of(old) == of(new) for of in (gunicorn_version, lambda each: os.path.realpath(f"{each}/bin/python")))
+    return alike and (old == new or (option(options, "-k", "--worker-class") or "sync") in IN_LIBRARY)
+
+
+def released_before(asked: Arguments) -> str:
+    """The release that was live when this run began; empty in its undo, where the services may be anywhere."""
+    path = os.path.join(os.path.dirname(asked.state), "previous")
+    if not asked.state or not os.path.exists(path):
+        return live()
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        name = os.path.basename(file.read().strip().rstrip("/"))
+    return release_folder(name) if name not in ("", asked.release) else ""
 
 
 def missing_in(release: str, master: Master) -> str:

@@ -1,7 +1,7 @@
 """Restarts a service by its process manager, and proves that it runs a release.
 
     python3 -ES service.py VERB --kind supervisor|systemd --name NAME --venv .venv [--release ID] [--timeout SECONDS]
-                           [--address-file FILE] [--health-check yes]
+                           [--state FILE] [--address-file FILE] [--health-check path|elsewhere]
 
 It is run in deploy_path. VERB is one of:
 
@@ -22,10 +22,10 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import processes
-from arguments import Arguments
+from arguments import Arguments, parse
 from common import answer, fail
 from layout import CURRENT, below_current, follows, is_deploy_path, live, release_folder
 from managers import Declared, Manager, named
@@ -33,7 +33,7 @@ from masters import Master, listens_at, masters, workers
 from privilege import Ran
 from processes import Process
 from proof import STABLE
-from reload_signal import reload_signal
+from reload_signal import follows_unseen, reload_signal
 from signals import end_unbooted
 from tree import Judgement, judge
 
@@ -45,44 +45,29 @@ DEATHS = 2  # main processes that ended before a service counts as dying again a
 LAST_LINES = 20
 
 
-class Asked(NamedTuple):
-    """The words after `service.py`."""
-
-    verb: str
-    kind: str = ""
-    name: str = ""
-    venv: str = ".venv"
-    release: str = ""
-    timeout: str = "45"
-    address_file: str = ""
-    health_check: str = ""
-
-    def arguments(self) -> Arguments:
-        return Arguments(self.verb, self.venv, release=self.release)
-
-
 def main(words: list[str]) -> None:
-    pairs = zip(words[1::2], words[2::2])
-    asked = Asked(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})
+    asked = parse(words)
     {"check": check, "environment": environment, "restart": restart}[asked.verb](asked)
 
 
-def check(asked: Asked) -> None:
-    one = named(asked.kind, asked.name)
-    problems = [one.problem()]
-    if not problems[0]:
-        state = one.state()
-        problems.append(stuck(one, asked))
-        if one.by_sudo():
-            answer("note", f"{one.describe} is restarted by sudo")
-        if not state.running:
-            answer("note", f"{one.describe} is {state.text}: it will be started")
-    for problem in filter(None, problems):
+def check(asked: Arguments) -> None:
+    problem = obstacle(named(asked.kind, asked.name), asked)
+    if problem:
         answer("problem", problem)
-    sys.exit(1 if any(problems) else 0)
+    sys.exit(1 if problem else 0)
 
 
-def stuck(one: Manager, asked: Asked) -> str:
+def obstacle(one: Manager, asked: Arguments) -> str:
+    """What keeps its manager from bringing it to a new release; empty when nothing does. Says what will be done."""
+    problem = one.problem() or stuck(one, asked)
+    if not problem and one.by_sudo():
+        answer("note", f"{one.describe} is restarted by sudo")
+    if not problem and not one.state().running:
+        answer("note", f"{one.describe} is {one.state().text}: it will be started")
+    return problem
+
+
+def stuck(one: Manager, asked: Arguments) -> str:
     """What keeps its command from coming to a new release; empty when nothing can be seen that does."""
     for each in ways(one):
         command = [through_current(word) for word in each.command]
@@ -125,20 +110,29 @@ def gunicorns(one: Manager) -> list[Master]:
     return [each for each in masters() if each.pid in pids]
 
 
-def environment(asked: Asked) -> None:
+def environment(asked: Arguments) -> None:
     one = named(asked.kind, asked.name)
-    if one.problem():
-        fail(one.problem())
+    problem = one.problem() or missing(one, asked)
+    if problem:
+        fail(problem)
+
+
+def missing(one: Manager, asked: Arguments) -> str:
+    """What its command names through `current`, and the release does not have; empty when it has all."""
     for way in ways(one):
         for path in (*way.command[:2], way.folder):
             below = below_current(path) if path.startswith("/") else None
             if below is not None and not os.path.exists(os.path.join(release_folder(asked.release), below)):
-                fail(f"{one.describe} needs {path}, which the new release does not have")
+                return f"{one.describe} needs {path}, which the new release does not have"
+    return ""
 
 
-def restart(asked: Asked) -> None:
-    deadline = time.monotonic() + float(asked.timeout)
-    one = named(asked.kind, asked.name)
+def restart(asked: Arguments) -> None:
+    bring(named(asked.kind, asked.name), asked, time.monotonic() + float(asked.timeout))
+
+
+def bring(one: Manager, asked: Arguments, deadline: float) -> None:
+    """Brings a service to the release, and says whether it is proven; ends the program as failed when it is not."""
     problem = one.problem()
     if problem:
         fail(problem)
@@ -159,13 +153,18 @@ def restart(asked: Asked) -> None:
     await_proof(one, before, asked, deadline)
 
 
-def hang_up_is_enough(one: Manager, found: list[Master], asked: Asked) -> bool:
+def hang_up_is_enough(one: Manager, found: list[Master], asked: Arguments) -> bool:
     """Whether it is a Gunicorn whose workers alone bring it to the release. USR2 is never sent under a manager."""
     state = one.state()
     if not found or not state.running or {each.pid for each in found} != set(state.mains) or not one.can_hang_up():
         return False
     target = release_folder(asked.release)
-    return all(reload_signal(each, target, asked.arguments())[0] == signal.SIGHUP for each in found)
+    return all(
+        follows_unseen(each, target, asked)
+        if processes.hidden(each.pid)
+        else reload_signal(each, target, asked)[0] == signal.SIGHUP
+        for each in found
+    )
 
 
 def refuse_idle(one: Manager, ran: Ran, before: set[Process]) -> None:
@@ -174,7 +173,7 @@ def refuse_idle(one: Manager, ran: Ran, before: set[Process]) -> None:
         fail(f"{one.describe} was not restarted: {ran.said or f'exit code {ran.code}'}")
 
 
-def await_proof(one: Manager, before: set[Process], asked: Asked, deadline: float) -> None:
+def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: float) -> None:
     """Until the service is proven, and stays; else ends the program, with the last that the service has said."""
     began = since = time.monotonic()
     used = 0.0
@@ -185,7 +184,7 @@ def await_proof(one: Manager, before: set[Process], asked: Asked, deadline: floa
         mains.update(state.mains)
         if state.failed or len(mains) - len(state.mains) >= DEATHS:
             died(one, f"does not stay up: it is {state.text}")
-        judged = judge(tree, before, asked.arguments())
+        judged = judge(tree, before, asked)
         reason = judged.wrong if state.running else f"it is {state.text}"
         staff = frozenset([*state.mains, *(each.pid for master in judged.gunicorns for each in workers(master))])
         now = time.monotonic()
@@ -214,12 +213,13 @@ def died(one: Manager, what: str) -> NoReturn:
     fail(f"{one.describe} {what}")
 
 
-def tell(one: Manager, judged: Judgement, asked: Asked) -> None:
-    addresses = [address for master in judged.gunicorns for address in listens_at(master)]
+def tell(one: Manager, judged: Judgement, asked: Arguments) -> None:
+    addresses = [address for master in gunicorns(one) for address in listens_at(master)]
     if asked.address_file and addresses:
         with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(addresses[0])
-    if judged.unclear and not (judged.hidden and asked.health_check):
+    answered = asked.health_check == "elsewhere" or (asked.health_check == "path" and addresses)
+    if judged.unclear and not (judged.hidden and answered):
         answer("unproven", f"{one.describe}: {judged.unclear}")
         return
     if judged.unclear:

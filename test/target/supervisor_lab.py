@@ -65,10 +65,10 @@ class Supervisor:
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
         write(f"{self.folder}/programs.d/{name}.conf", f"[program:{name}]\n{text}")
 
-    def start(self, **more):
-        """Starts it, in a folder of its own, and waits until it answers."""
+    def start(self, config="the config.conf", **more):
+        """Starts it, in a folder of its own, and waits until it answers. `config`: as it is told."""
         WithManagers.site_packages()
-        words = [f"{WithManagers.folder}/bin/supervisord", "-c", "the config.conf"]
+        words = [f"{WithManagers.folder}/bin/supervisord", "-c", config]
         self.daemon = subprocess.Popen(
             words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **more
         )
