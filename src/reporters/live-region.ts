@@ -30,7 +30,10 @@ export class LiveRegion {
     return Math.max(1, (this.#terminal.rows || 24) - 2);
   }
 
-  /** Writes `above` (whole lines) over the region, and the region anew below it; what is the same is not written again. */
+  /**
+   * Writes `above` (whole lines) over the region, and the region anew below it; what is the same is not written again.
+   * Each of `lines` is narrower than the terminal.
+   */
   draw(above: string, lines: readonly string[]): void {
     const inPlace =
       above === '' && lines.length === this.#drawn.length && this.columns === this.#drawnColumns;

@@ -31,7 +31,7 @@ export function terminalLog(options: TerminalOptions): Log {
   let betweenSteps = false;
   const draw = () => {
     const lines = [...running].map(([site, step]) => liveLine(site, step, options, region.columns));
-    region.draw(above, fitting(lines, region.room));
+    region.draw(above, fitting(lines, region));
     above = '';
   };
   const frames = setInterval(() => {
@@ -108,10 +108,10 @@ function liveLine(
   return `${start}  ${paint('dim', cut(said, room, more), options.color)}`;
 }
 
-function fitting(lines: readonly string[], room: number): readonly string[] {
+function fitting(lines: readonly string[], { room, columns }: LiveRegion): readonly string[] {
   if (lines.length <= room) return lines;
   const shown = lines.slice(0, room - 1);
-  return [...shown, `  and ${lines.length - shown.length} more`];
+  return [...shown, cut(`  and ${lines.length - shown.length} more`, columns - 1, '')];
 }
 
 const prefixOf = (site: string, { prefix }: TerminalOptions): string =>

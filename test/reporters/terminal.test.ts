@@ -185,11 +185,14 @@ test.each([
   }
 });
 
-test('of a progress bar the last that it wrote is shown', async () => {
+test('of a progress bar the last that it wrote is shown, of a table its words, and no blank line', async () => {
   const { screen, log, after } = atTerminal();
-  reportAll(log, [started('code'), said('code', '10%\r 50%\r 90%\r\n')]);
+  reportAll(log, [started('code'), said('code', '10%\r 50%\r 90%\r\n'), said('code', ' \n\n')]);
   after(0.1);
   expect(await screen.lines()).toEqual(['▸ code                   0 s  90%']);
+  log.report(said('code', '\tname\tsize\n'));
+  after(0.1);
+  expect(await screen.lines()).toEqual(['▸ code                   0 s  name size']);
 });
 
 test('--verbose: every line of output stands above the live line, escapes spelt out', async () => {
@@ -298,25 +301,27 @@ test('without Unicode every mark is ASCII; without colours nothing is coloured',
   expect(await screen.lines()).toEqual(['x code                 1.0 s  FAILED']);
 });
 
-const TEXT = fc.string({ unit: 'binary', maxLength: 90 });
 const STEP = fc.constantFrom<StepName>('code', 'static', 'dependencies', 'migrate');
-const EVENT: fc.Arbitrary<DeployEvent> = fc
-  .record({ at: fc.constantFrom('a', 'b', 'c') })
-  .chain(({ at: site }) =>
+/** What may happen on three sites at once, each event with the milliseconds that pass after it. */
+const storyOf = (text: fc.Arbitrary<string>) =>
+  fc.array(fc.tuple(eventWith(text), fc.integer({ min: 0, max: 300 })), { maxLength: 40 });
+
+const eventWith = (text: fc.Arbitrary<string>): fc.Arbitrary<DeployEvent> =>
+  fc.constantFrom('a', 'b', 'c').chain((site) =>
     fc.oneof(
       STEP.map((step) => started(step, site)),
-      fc.tuple(STEP, TEXT).map(([step, text]) => said(step, text, site)),
+      fc.tuple(STEP, text).map(([step, words]) => said(step, words, site)),
       STEP.map((step) => done(step, 1, site)),
       STEP.map((step): DeployEvent => ({ site, type: 'undoing', step })),
       STEP.map((step): DeployEvent => ({ site, type: 'failed', step, seconds: 1, failure })),
-      TEXT.map((message): DeployEvent => ({ site, type: 'warned', step: undefined, message })),
+      text.map((message): DeployEvent => ({ site, type: 'warned', step: undefined, message })),
     ),
   );
 
 test('whatever happens, every frame is the plain log so far with the live lines below it', async () => {
-  const story = fc.array(fc.tuple(EVENT, fc.integer({ min: 0, max: 300 })), { maxLength: 40 });
+  const text = fc.string({ unit: 'binary', maxLength: 90 });
   await fc.assert(
-    fc.asyncProperty(story, fc.boolean(), async (events, verbose) => {
+    fc.asyncProperty(storyOf(text), fc.boolean(), async (events, verbose) => {
       const screen = new Screen(4000, 8);
       const log = terminalLog({ terminal: screen, ...PLAIN, verbose, prefix: true });
       let plain = '';
@@ -344,7 +349,41 @@ test('whatever happens, every frame is the plain log so far with the live lines 
         expect(frame.length - above.length).toBeLessThanOrEqual(3);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 100 },
+  );
+});
+
+test('at any size of the window, what is over stands there once, whole and in order', async () => {
+  const text = fc.string({ unit: fc.constantFrom(...'abc \n'), maxLength: 120 });
+  const columnsAndRows = fc.tuple(fc.integer({ min: 8, max: 80 }), fc.integer({ min: 2, max: 12 }));
+  await fc.assert(
+    fc.asyncProperty(storyOf(text), columnsAndRows, async (events, [columns, rows]) => {
+      const screen = new Screen(columns, rows);
+      const log = terminalLog({ terminal: screen, ...PLAIN, verbose: true, prefix: true });
+      let plain = '';
+      const write = (more: string) => {
+        plain += more;
+      };
+      const compact = columns < 60;
+      const plainLog = linesLog({ ...PLAIN, write, compact, verbose: true, prefix: true });
+      for (const [event, pause] of events) {
+        log.report(event);
+        plainLog.report(event);
+        vi.advanceTimersByTime(pause);
+      }
+      log[Symbol.dispose]();
+      const shown = (await screen.paragraphs()).map((line) =>
+        line.replace(/^(\[\w\]) [✓✗!▸ -] ?/, '$1 ').trimEnd(),
+      );
+      expect(shown).toEqual(
+        plain
+          .split('\n')
+          .map((line) => line.trimEnd())
+          .slice(0, -1),
+      );
+      expect(screen.frames.filter(({ column }) => column !== 0)).toEqual([]);
+    }),
+    { numRuns: 100 },
   );
 });
 

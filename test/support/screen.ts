@@ -54,6 +54,19 @@ export class Screen {
     return this.#lines();
   }
 
+  /** The same, with the lines that the terminal broke put together again. */
+  async paragraphs(): Promise<readonly string[]> {
+    const { length } = await this.lines();
+    const { active } = this.#terminal.buffer;
+    const paragraphs: string[] = [];
+    for (let row = 0; row < length; row++) {
+      const line = active.getLine(row);
+      const text = line?.translateToString() ?? '';
+      paragraphs.push(line?.isWrapped ? `${paragraphs.pop()}${text}` : text);
+    }
+    return paragraphs;
+  }
+
   /** Where the cursor is: the column, and how many rows of the screen's content are above it. */
   async cursor(): Promise<{ readonly column: number; readonly row: number }> {
     await this.#played;
