@@ -6,11 +6,15 @@ export interface Io {
 }
 
 export interface Output {
-  write(text: string): unknown;
+  /** `written` is called when all that was given before is written. */
+  write(text: string, written?: () => void): unknown;
   readonly isTTY?: boolean;
   /** Of a terminal, as it is now. */
   readonly columns?: number;
   readonly rows?: number;
+  /** How much of what was given is not written yet, and whether that is too much. */
+  readonly writableLength?: number;
+  readonly writableNeedDrain?: boolean;
   on?(event: 'error', listener: () => void): unknown;
 }
 

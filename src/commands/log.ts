@@ -1,7 +1,7 @@
 import { ciOf } from '../reporters/ci.ts';
 import { linesLog } from '../reporters/lines.ts';
 import type { Log } from '../reporters/log.ts';
-import type { Context } from './context.ts';
+import type { Context, Output } from './context.ts';
 
 /**
  * The log that suits who reads it: a live view at a terminal, groups in a CI service that has them, else plain lines.
@@ -18,6 +18,7 @@ export async function logOf({ io, globals }: Context, several: boolean): Promise
   if (!quiet && !io.env.CI && io.stderr.isTTY && (io.env.TERM || 'dumb') !== 'dumb') {
     const { terminalLog } = await import('../reporters/terminal.ts');
     const unicode = isUnicode(io.env);
+    neverWait(io.stderr);
     return terminalLog({ terminal: io.stderr, prefix: several, unicode, verbose, quiet, color });
   }
   const harmless = ci?.harmless ?? ((text: string) => text);
@@ -31,6 +32,19 @@ export async function logOf({ io, globals }: Context, several: boolean): Promise
     }),
     fail: (line) => write(ci ? ci.failure(harmless(line)) : `${line}\n`),
   };
+}
+
+/**
+ * Node waits for a terminal until it has written; one that was stopped with Ctrl-S would so keep us from the target, which
+ * takes a client that is silent for gone, and undoes its deploy. What cannot be written yet is kept.
+ */
+function neverWait(terminal: Output & { readonly _handle?: TerminalHandle }): void {
+  terminal._handle?.setBlocking?.(false);
+}
+
+/** Undocumented in Node, and in use for as long as there are command lines written for it. */
+interface TerminalHandle {
+  readonly setBlocking?: (blocking: boolean) => void;
 }
 
 /** The console of Linux has no font for the marks. */

@@ -44,6 +44,12 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
   const { io, globals } = context;
   const log = await logOf(context, several);
   const harmless = ciOf(io.env)?.harmless ?? ((text: string) => text);
+  const answer = (text: string) => {
+    log.clear();
+    const write = () => void io.stdout.write(text);
+    if (io.stderr.writableLength) io.stderr.write('', write);
+    else write();
+  };
   return {
     report: log.report,
     announce: (site, action) => {
@@ -53,8 +59,7 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
       log.ended(verdict.site);
       if (!several && verdict.exit === 0 && verdict.release !== '') {
         const { site, release, commit } = verdict;
-        log.clear();
-        io.stdout.write(`${visible([site, release, commit].filter(Boolean).join(' '))}\n`);
+        answer(`${visible([site, release, commit].filter(Boolean).join(' '))}\n`);
       }
       if (verdict.exit === 0 && globals.quiet) return;
       const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;
@@ -67,8 +72,7 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
       if (details.length > 0) log.print(details.join(''));
     },
     summary: (verdicts) => {
-      log.clear();
-      io.stdout.write(harmless(table(verdicts)));
+      answer(harmless(table(verdicts)));
     },
     say: (text) => log.print(`${text}\n`),
     [Symbol.dispose]: () => log[Symbol.dispose](),

@@ -6,6 +6,8 @@ export interface Terminal {
   write(text: string): unknown;
   readonly columns?: number | undefined;
   readonly rows?: number | undefined;
+  /** It is behind with what it was given: slow, or stopped with Ctrl-S. */
+  readonly writableNeedDrain?: boolean | undefined;
 }
 
 /**

@@ -36,7 +36,7 @@ export function terminalLog(options: TerminalOptions): Log {
   };
   const frames = setInterval(() => {
     if (betweenSteps) betweenSteps = false;
-    else draw();
+    else if (!options.terminal.writableNeedDrain) draw();
   }, 100).unref();
   const forget = () => region.forget();
   process.on('SIGCONT', forget);

@@ -132,6 +132,39 @@ test('a dumb terminal gets plain lines', async () => {
   expect(terminal.bytes()).toMatch(/\n {2}check +\d+\.\d s {2}FAILED\r\n/);
 });
 
+/** Draws a live view and counts in a file, as an endless step would let us. */
+const ENDLESS = `
+import { appendFileSync } from 'node:fs';
+import { logOf } from ${JSON.stringify(new URL('../../dist/commands/log.js', import.meta.url))};
+const globals = { verbose: false, quiet: false, color: false };
+const log = await logOf({ io: process, globals }, false);
+log.report({ site: 'x', type: 'started', step: 'code', title: '' });
+setInterval(() => appendFileSync('beats', '.'), 50);
+process.on('SIGINT', () => {
+  log[Symbol.dispose]();
+  process.exitCode = 3;
+  process.exit();
+});
+`;
+
+test('^S stops the screen and not the deploy', async () => {
+  const argv = [process.execPath, '--input-type=module', '--eval', ENDLESS];
+  const env = { ...ENV, TERM: 'xterm-256color' };
+  const terminal = atTerminal(argv, { cwd: world.root, env, columns: 80, rows: 24 });
+  const beats = async () => (await readFile(`${world.root}/beats`, 'utf8')).length;
+  await terminal.until((lines) => /^▸ code/.test(lines.at(-1) ?? ''));
+  terminal.type('\x13');
+  const before = await beats();
+  await expect.poll(beats, { timeout: 60_000 }).toBeGreaterThan(before + 80);
+  const seconds = Number(/(\d+) s/.exec((await terminal.screen.lines()).join())?.[1]);
+  terminal.type('\x11');
+  await terminal.until(
+    (lines) => Number(/^▸ code +(\d+) s/.exec(lines.at(-1) ?? '')?.[1]) > seconds + 2,
+  );
+  terminal.type('\x03');
+  expect(await terminal.ended).toBe(3);
+});
+
 test('in GitHub Actions: the output of a step folded, the reason not, nothing of it a command', async () => {
   await configure({ before_static: `echo ::set-env name=A::b; ${ESCAPES}; exit 3` });
   const { stderr, exitCode } = await execa(process.execPath, [BIN, 'deploy', SITE], {

@@ -140,6 +140,26 @@ test('a frame writes only what changed, and no more than ten of them a second', 
   expect(write.mock.calls.length).toBeLessThanOrEqual(10);
 });
 
+test('a terminal that is behind gets no more frames, and all that it missed when it is ready again', async () => {
+  const screen = new Screen(80, 24);
+  let writableNeedDrain = true;
+  const terminal = {
+    write: (text: string) => screen.write(text),
+    get writableNeedDrain() {
+      return writableNeedDrain;
+    },
+  };
+  using log = terminalLog({ terminal, ...PLAIN });
+  reportAll(log, [started('code'), done('code', 1), started('backup')]);
+  vi.advanceTimersByTime(5000);
+  expect(screen.frames).toEqual([]);
+  writableNeedDrain = false;
+  vi.advanceTimersByTime(100);
+  expect(await screen.lines()).toEqual([
+    ...['✓ code                 1.0 s', '▸ backup                 5 s'],
+  ]);
+});
+
 test('between two steps the live line does not go out and on again', async () => {
   const { screen, log, after } = atTerminal();
   log.report(started('shared'));
