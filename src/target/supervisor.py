@@ -14,6 +14,7 @@ import shutil
 from typing import NamedTuple
 
 import processes
+from layout import DEPLOY, is_inside
 from managers import Declared, Manager, State, in_configuration, us
 from privilege import SUDO, Ran, run, sudoers_line
 from supervisor_config import DEFAULTS, declarations
@@ -79,17 +80,27 @@ class Program(Manager):
 
 
 def named(name: str) -> Program:
-    """The program of that name, of the first supervisord that knows it."""
-    wrongs = []
-    for control, config in controls():
-        found = look_up(name, control, config)
-        if not found.wrong:
-            return found
-        wrongs.append(found)
-    if not wrongs:
+    """The program of that name; where several supervisords have one, that of this site."""
+    asked = [look_up(name, control, config) for control, config in controls()]
+    # Two ways may lead to one supervisord.
+    known = list({one.ask("pid").said: one for one in asked if not one.wrong}.values())
+    ours = known if len(known) == 1 else [one for one in known if is_of_site(one)]
+    if len(ours) == 1:
+        return ours[0]
+    if known:
+        ways = " and ".join(" ".join(map(shlex.quote, one.control)) for one in known)
+        wrong = f"several supervisords have a program {name}, and which one serves {DEPLOY} cannot be seen: {ways}"
+        return Program(name, [], wrong=wrong)
+    if not asked:
         return Program(name, [], wrong="no supervisord runs, and no supervisorctl is on PATH: is supervisor installed?")
     # One that answers but does not know the program says more than one that cannot be reached.
-    return max(wrongs, key=lambda each: ("knows no program" in each.wrong, "may not ask" in each.wrong))
+    return max(asked, key=lambda each: ("knows no program" in each.wrong, "may not ask" in each.wrong))
+
+
+def is_of_site(one: Program) -> bool:
+    """Whether it is started in deploy_path, or lives there."""
+    told = [word for each in one.declared() for word in (*each.command, each.folder)]
+    return any(map(is_inside, [*told, *(processes.folder(each.pid) for each in one.tree())]))
 
 
 def controls() -> list[tuple[list[str], str]]:

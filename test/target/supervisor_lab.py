@@ -48,9 +48,9 @@ def environment(lab, name, lib):
 class Supervisor:
     """One supervisord; `close` ends it with all its programs. Its socket's path must be short."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, name="sup"):
         self.lab = lab
-        self.folder = f"{lab.base}/sup"
+        self.folder = f"{lab.base}/{name}"
         self.config = write(f"{self.folder}/the config.conf", CONFIG)
         os.makedirs(f"{self.folder}/programs.d")
         self.daemon = None

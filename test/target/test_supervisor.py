@@ -10,7 +10,7 @@ from supervisor_lab import CELERY, Supervisor, environment, said, served
 
 DIES = """
 import os, threading
-threading.Timer({after}, os._exit, (3,)).start()
+threading.Timer(1.8, os._exit, (3,)).start()
 """
 
 
@@ -99,14 +99,12 @@ class Gunicorn(OneSupervisedSite):
         self.web("B")
         self.supervisor.start()
         self.running()
-        for after in (0, 1.8):
-            broken = self.release("V3", "e2", DIES.format(after=after) + APPLICATION)
-            done = self.deploy(broken)
-            self.assertEqual((done.code, done["served"]), (1, ""), done)
-            self.assertIn("web (supervisor)", done["message"])
-            self.lab.switch(self.r1)
-            back = self.service("restart", "web", "--release", self.r1)
-            self.assertEqual((back.code, served(self.supervisor.pid("web"))), (0, "V1 L1"), back)
+        done = self.deploy(self.release("V3", "e2", DIES + APPLICATION))
+        self.assertEqual((done.code, done["served"]), (1, ""), done)
+        self.assertIn("web (supervisor)", done["message"])
+        self.lab.switch(self.r1)
+        back = self.service("restart", "web", "--release", self.r1)
+        self.assertEqual((back.code, served(self.supervisor.pid("web"))), (0, "V1 L1"), back)
 
     def test_one_that_is_stopped_is_started(self):
         self.web("B", autostart="false")
@@ -214,9 +212,25 @@ class Others(OneSupervisedSite):
         self.assertEqual(done.code, 1, done)
         self.assertIn("did you mean web?", done["problem"])
 
+    def test_one_name_under_two_supervisords(self):
+        self.web("B", autostart="false")
+        self.supervisor.start()
+        other = Lab(self.base, "other")
+        second = Supervisor(other, "sup2")
+        self.addCleanup(second.close)
+        second.program("web", "/bin/sleep 1000", "/")
+        second.start()
+        done = self.deploy(self.r2)
+        self.assertEqual((done.code, served(self.supervisor.pid("web"))), (0, "V2 L2"), done)
+        self.supervisor.program("alike", "/bin/sleep 1000", "/")
+        second.program("alike", "/bin/sleep 1000", "/")
+        for each in (self.supervisor, second):
+            each("update")
+        self.assertIn("several supervisords have a program alike", self.service("check", "alike")["problem"])
+
     def test_no_supervisord(self):
         environ = dict(os.environ, PATH="/usr/bin:/bin")
-        done = self.service("check", "web", env=environ)
+        done = self.service("check", "nobody-has-this", env=environ)
         self.assertEqual(done.code, 1, done)
         self.assertTrue(done["problem"])
 
