@@ -269,8 +269,8 @@ test('everything of the run is killed at once, after the switch: unlock settles 
   const { client } = await deployHeldAt('before_restart', held);
   expect(await world.live()).not.toBe(before.live);
   client.kill('SIGKILL');
-  for (const pid of [await sessionPid(world.site), ...(await processesOfTheRun(world.site))])
-    process.kill(pid, 'SIGKILL');
+  const all = [await sessionPid(world.site), ...(await processesOfTheRun(world.site))];
+  await execa('kill', ['-9', ...all.map(String)], { reject: false }); // a `sleep` of the gate may have ended
   await client;
   await lockFree(world.site);
 
