@@ -27,12 +27,10 @@ import time
 from typing import Any, Callable
 
 import processes
-import service
 from arguments import Arguments, parse
 from command_line import command
 from common import answer, fail
 from layout import CURRENT, follows, live, release_folder
-from managers import Manager, manager_of
 from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
 from reload_signal import keep_way_back, released_before, reload_signal
@@ -62,10 +60,14 @@ def check(asked: Arguments) -> None:
         _, reason = reload_signal(master, live(), asked)
         if not reason and (not master.command or follows(master.interpreter)):
             continue
+        from managers import manager_of
+
         one = manager_of(master.pid)
         if reason and one:
-            obstacle = service.obstacle(one, asked)
-            problems.append(f"{reason}\n{obstacle}" if obstacle else "")
+            from service import obstacle
+
+            problem = obstacle(one, asked)
+            problems.append(f"{reason}\n{problem}" if problem else "")
         elif reason:
             problems.append(reason)
         elif not one:
@@ -91,8 +93,12 @@ def environment(asked: Arguments) -> None:
     reasons = []
     for master in masters(asked.at):
         reason = reload_signal(master, release, asked)[1]
-        one = manager_of(master.pid) if reason else None
-        reasons.append((one.problem() or service.missing(one, asked)) if one else reason)
+        if reason:
+            from managers import manager_of
+            from service import missing
+
+            one = manager_of(master.pid)
+            reasons.append((one.problem() or missing(one, asked)) if one else reason)
     if any(reasons):
         fail("the services cannot take up the new environment: " + "\n".join(filter(None, reasons)))
 
@@ -129,14 +135,11 @@ def reload(asked: Arguments) -> None:
         answer("unserved", start_command(asked))
         return
     serving = []
-    managed: dict[str, Manager] = {}
+    left: list[tuple[Master, str]] = []
     for master in found:
         chosen, reason = reload_signal(master, release_folder(asked.release), asked)
         if not chosen:
-            one = manager_of(master.pid)
-            if not one:
-                fail(reason)
-            managed[one.describe] = one
+            left.append((master, reason))
             continue
         end_strays(master)
         if chosen == signal.SIGHUP:
@@ -146,8 +149,23 @@ def reload(asked: Arguments) -> None:
             serving.append(succeed(master, asked, deadline))
     if serving:
         say_served(serving, asked)
-    for one in managed.values():
-        service.bring(one, asked, deadline)
+    if left:
+        bring_by_manager(left, asked, deadline)
+
+
+def bring_by_manager(left: list[tuple[Master, str]], asked: Arguments, deadline: float) -> None:
+    """Has the managers of these masters bring them to the release, each service once."""
+    from managers import manager_of
+    from service import bring
+
+    services = {}
+    for master, reason in left:
+        one = manager_of(master.pid)
+        if not one:
+            fail(reason)
+        services[one.describe] = one
+    for one in services.values():
+        bring(one, asked, deadline)
 
 
 def refuse_dead(found: list[Master], asked: Arguments) -> None:
