@@ -2,6 +2,8 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { BACKUPS_PROGRAM } from '../src/commands/backups.ts';
+import { STATUS_PROGRAM } from '../src/commands/status.ts';
 import type { Site } from '../src/config/site.ts';
 import { dryRun } from '../src/dry-run.ts';
 import { plan } from '../src/plan.ts';
@@ -21,13 +23,11 @@ test('a deploy is the documented steps in their order, then cleanup', () => {
   ]);
 });
 
-test('every program of the target travels with it', async () => {
+test('every program of the target travels with it, or with a question', async () => {
   const files = await readdir(new URL('../src/target', import.meta.url));
-  const alone = ['session', 'question', 'status', 'journal', 'holder', 'backups'];
-  const programs = files.filter(
-    (name) => /\.(py|sh)$/.test(name) && !alone.includes(name.replace('.py', '')),
-  );
-  expect([...deployPlan().tools].sort()).toEqual(programs.sort());
+  const programs = files.filter((name) => /\.(py|sh)$/.test(name) && name !== 'session.py');
+  const travelling = [...deployPlan().tools, ...STATUS_PROGRAM, ...BACKUPS_PROGRAM];
+  expect([...new Set(travelling)].sort()).toEqual(programs.sort());
 });
 
 test('what may not be cut is finished, and a migration is never killed', () => {

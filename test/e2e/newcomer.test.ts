@@ -2,6 +2,8 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { BACKUPS_PROGRAM } from '../../src/commands/backups.ts';
+import { STATUS_PROGRAM } from '../../src/commands/status.ts';
 import { plan } from '../../src/plan.ts';
 import { deploy } from '../../src/recipes.ts';
 import { exists, freePort, SITE } from '../support/lab.ts';
@@ -47,7 +49,8 @@ test('the package runs where it is installed, and holds every program that trave
 
   const inPackage = await readdir(`${world.installed}/dist/target`);
   const { tools } = plan(deploy({ rebuild: false }), siteWith());
-  expect([...tools, 'session.py'].sort()).toEqual(inPackage.sort());
+  const travelling = [...tools, 'session.py', ...STATUS_PROGRAM, ...BACKUPS_PROGRAM];
+  expect([...new Set(travelling)].sort()).toEqual(inPackage.sort());
   const sources = (
     await readdir(fileURLToPath(new URL('../../src/target', import.meta.url)))
   ).filter((name) => /\.(py|sh)$/.test(name));

@@ -120,6 +120,13 @@ test('from nothing to a deploy, another, a rollback and a deploy that failed', a
     last_run: { run: second, ending: 'done' },
   });
 
+  const switchByHand = (release: string) =>
+    execa('ln', ['-sfn', `releases/${release}`, `${world.site}/current`]);
+  await switchByHand(first);
+  expect((await told()).json).toMatchObject({ live: first, state: 'good', by: '' });
+  await switchByHand(second);
+  expect((await told()).json).toMatchObject({ live: second, state: 'good', by: ME });
+
   expect(idOf(await world.deployer('rollback', SITE))).toBe(first);
   const back = await told();
   expect(back.json).toMatchObject({
