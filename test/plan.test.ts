@@ -2,7 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BACKUPS_PROGRAM } from '../src/commands/backups.ts';
+import { BACKUPS_PROGRAM } from '../src/commands/backup-list.ts';
 import { STATUS_PROGRAM } from '../src/commands/status.ts';
 import type { Site } from '../src/config/site.ts';
 import { dryRun } from '../src/dry-run.ts';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { BACKUPS_PROGRAM } from '../src/commands/backups.ts';
+import { BACKUPS_PROGRAM } from '../src/commands/backup-list.ts';
 import { STATUS_PROGRAM } from '../src/commands/status.ts';
 import { type Answer, ask } from '../src/question.ts';
 import type { Runner } from '../src/runners/runner.ts';

@@ -12,23 +12,9 @@ import { type Answer, ask } from '../question.ts';
 import { connect } from '../runners/connect.ts';
 import { visible } from '../secrets.ts';
 import { codeOf, type Signal } from '../verdict.ts';
+import { BACKUPS_PROGRAM, type Backup, listBackups } from './backup-list.ts';
 import type { Context } from './context.ts';
 import { configuredSites } from './on-sites.ts';
-import { table } from './table.ts';
-
-/** What answers, given the backup_path, the site, and, for one backup whole, its name. */
-export const BACKUPS_PROGRAM = ['question.py', 'retention.py', 'records.py', 'backups.py'];
-
-/** What `target/backups.py` tells of a backup. */
-interface Backup {
-  readonly name: string;
-  /** The deploy that made it; and what it found live, '' where that cannot be told. */
-  readonly made_by: string;
-  readonly holds: string;
-  /** Bytes. */
-  readonly size: number;
-  readonly time: string;
-}
 
 /** Lists the backups of a site, the newest last, or brings one into the current folder. Resolves to the exit code. */
 export async function backups(
@@ -37,39 +23,7 @@ export async function backups(
   wanted: string | undefined,
 ): Promise<number> {
   const [site] = (await configuredSites(context, (all) => [selectSite(all, name)])) as [Site];
-  return wanted === undefined ? list(context, site) : get(context, site, wanted);
-}
-
-async function list({ io, globals }: Context, site: Site): Promise<number> {
-  const found: Backup[] = [];
-  await using runner = await connect(site);
-  const words = [site.backupPath, site.name];
-  for await (const answer of ask(runner, { program: BACKUPS_PROGRAM, words })) {
-    if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));
-    if (answer.kind === 'answer') found.push(answer.value as Backup);
-  }
-  if (globals.json) {
-    for (const each of found)
-      io.stdout.write(`${JSON.stringify({ type: 'backup', site: site.name, ...each })}\n`);
-  } else {
-    io.stdout.write(visible(table(found.map(cells))));
-    if (found.length === 0 && !globals.quiet)
-      io.stderr.write(`${site.name}: no backups in ${visible(site.backupPath)}\n`);
-  }
-  return 0;
-}
-
-const cells = ({ name, holds, size, time }: Backup): readonly string[] => [
-  name,
-  holds === '' ? '' : `holds ${holds}`,
-  sizeText(size),
-  time.replace('T', ' ').replace('Z', ' UTC'),
-];
-
-function sizeText(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  const power = Math.min(4, Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 1000 ** power).toFixed(1)} ${['', 'kB', 'MB', 'GB', 'TB'][power]}`;
+  return wanted === undefined ? listBackups(context, site) : get(context, site, wanted);
 }
 
 async function get({ io, globals }: Context, site: Site, name: string): Promise<number> {

@@ -80,7 +80,7 @@ export function statusLines(status: SiteStatus): readonly string[] {
       .map((id) => ['died', `the run ${id}, too: ${SETTLES}`] as const),
     ...status.problems.map((problem) => ['problem', problem] as const),
   ];
-  return rows.map(([name, text]) => `  ${name.padEnd(8)}  ${text}`);
+  return rows.map(([name, text]) => `  ${name.padEnd(8)}  ${text.replaceAll('\n', '\\n')}`);
 }
 
 const SETTLES = 'the next deploy, rollback, restart or unlock settles it';

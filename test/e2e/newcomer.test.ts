@@ -2,7 +2,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BACKUPS_PROGRAM } from '../../src/commands/backups.ts';
+import { BACKUPS_PROGRAM } from '../../src/commands/backup-list.ts';
 import { STATUS_PROGRAM } from '../../src/commands/status.ts';
 import { plan } from '../../src/plan.ts';
 import { deploy } from '../../src/recipes.ts';
