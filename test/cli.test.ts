@@ -257,26 +257,3 @@ test.each(['schema', '--help', 'sites --json'])(
     expect({ stdout, stderr }).toEqual({ stdout: '0', stderr: '' });
   },
 );
-
-test.each(['systemd: shop', 'supervisor: shop', 'touch: /run/shop'])(
-  'restart: {%s} is refused for the site that uses it, and for no other',
-  async (restart) => {
-    const other = sitesOf(['b.example']).replace(/\}\n$/, `, restart: {${restart}}}\n`);
-    const file = await fileWith('kinds', `${sitesOf(['a.example'])}${other}`);
-    const kind = restart.split(':')[0];
-    for (const words of [
-      ['deploy', 'b.example'],
-      ['deploy', 'b.example', '--dry-run'],
-      ['restart', 'b.example'],
-    ]) {
-      const { exitCode, stdout, stderr } = await deployer([...words, '--config', file]);
-      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
-      expect(stderr).toContain(`b.example.restart: ${kind} is not supported yet`);
-    }
-    expect(await exists(`${folder.path}/srv/b.example`)).toBe(false);
-    expect(await deployer(['deploy', 'a.example', '--dry-run', '--config', file])).toMatchObject({
-      exitCode: 0,
-    });
-    expect(await deployer(['sites', '--config', file])).toMatchObject({ exitCode: 0 });
-  },
-);
