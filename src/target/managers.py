@@ -11,12 +11,23 @@ from processes import Process
 
 
 class State(NamedTuple):
-    """What a manager says of a service. `failed`: it has given up, or starts it again and again."""
+    """What a manager says of a service. `failed`: it has given up. `group`: the control group of the service alone."""
 
     text: str
     running: bool
     failed: bool
     mains: tuple[int, ...]
+    group: str = ""
+
+    def tree(self) -> list[Process]:
+        """Its processes and all that they have started, of every user; those that lost their parent by its group."""
+        table = processes.table()
+        found = [table[pid] for pid in self.mains if pid in table]
+        if self.group.strip("/"):
+            found += [one for one in table.values() if one not in found and is_below(one.pid, self.group)]
+        for one in found:  # grows while it is walked
+            found.extend(each for each in table.values() if each.parent == one.pid and each not in found)
+        return found
 
 
 class Declared(NamedTuple):
@@ -65,10 +76,6 @@ class Manager:
         """The end of its log; empty where we may not see it."""
         raise NotImplementedError
 
-    def tree(self) -> list[Process]:
-        """Its processes and all that they have started, those of every user."""
-        return family(self.state().mains)
-
 
 def named(kind: str, name: str) -> Manager:
     """The service of that name under a manager, `supervisor` or `systemd`, whether it exists or not."""
@@ -89,13 +96,8 @@ def manager_of(pid: int) -> Manager | None:
     return supervisor.program_of(pid) or systemd.unit_of(pid)
 
 
-def family(mains: tuple[int, ...]) -> list[Process]:
-    """These processes and their descendants."""
-    table = processes.table()
-    found = [table[pid] for pid in mains if pid in table]
-    for one in found:  # grows while it is walked
-        found.extend(each for each in table.values() if each.parent == one.pid and each not in found)
-    return found
+def is_below(pid: int, group: str) -> bool:
+    return f"{processes.control_group(pid)}/".startswith(f"{group}/")
 
 
 def in_configuration(command: list[str]) -> str:

@@ -28,7 +28,7 @@ import processes
 from arguments import Arguments, parse
 from common import answer, fail
 from layout import CURRENT, below_current, follows, is_deploy_path, live, release_folder
-from managers import Declared, Manager, named
+from managers import Declared, Manager, State, named
 from masters import Master, listens_at, masters, workers
 from privilege import Ran
 from processes import Process
@@ -59,23 +59,27 @@ def check(asked: Arguments) -> None:
 
 def obstacle(one: Manager, asked: Arguments) -> str:
     """What keeps its manager from bringing it to a new release; empty when nothing does. Says what will be done."""
-    problem = one.problem() or stuck(one, asked)
+    problem = one.problem()
+    if problem:
+        return problem
+    state = one.state()
+    problem = stuck(one, state, asked)
     if not problem and one.by_sudo():
         answer("note", f"{one.describe} is restarted by sudo")
-    if not problem and not one.state().running:
-        answer("note", f"{one.describe} is {one.state().text}: it will be started")
+    if not problem and not state.running:
+        answer("note", f"{one.describe} is {state.text}: it will be started")
     return problem
 
 
-def stuck(one: Manager, asked: Arguments) -> str:
+def stuck(one: Manager, state: State, asked: Arguments) -> str:
     """What keeps its command from coming to a new release; empty when nothing can be seen that does."""
-    for each in ways(one):
+    for each in ways(one, state):
         command = [through_current(word) for word in each.command]
         folder = through_current(each.folder) if each.folder else CURRENT
         if command != list(each.command) or (each.folder and folder != each.folder):
             lines = one.settings(command, folder)
             return f"{one.describe} names a release, and would run it for ever. Have it say:\n{lines}"
-    for master in gunicorns(one):
+    for master in gunicorns(state):
         started = master.command
         if not started or started.module or not os.path.isdir(f"{live()}/{asked.venv}"):
             continue
@@ -88,10 +92,10 @@ def stuck(one: Manager, asked: Arguments) -> str:
     return ""
 
 
-def ways(one: Manager) -> list[Declared]:
+def ways(one: Manager, state: State) -> list[Declared]:
     """How it is started: what its configuration says, else what its main processes tell of that."""
     told = one.declared()
-    return told or [Declared(processes.arguments(pid)[:2], "") for pid in one.state().mains]
+    return told or [Declared(processes.arguments(pid)[:2], "") for pid in state.mains]
 
 
 def through_current(word: str) -> str:
@@ -104,9 +108,9 @@ def through_current(word: str) -> str:
     return word
 
 
-def gunicorns(one: Manager) -> list[Master]:
-    """The Gunicorns of this site that are its own."""
-    pids = {each.pid for each in one.tree()}
+def gunicorns(state: State) -> list[Master]:
+    """The Gunicorns of this site among the processes of a service."""
+    pids = {each.pid for each in state.tree()}
     return [each for each in masters() if each.pid in pids]
 
 
@@ -119,7 +123,7 @@ def environment(asked: Arguments) -> None:
 
 def missing(one: Manager, asked: Arguments) -> str:
     """What its command names through `current`, and the release does not have; empty when it has all."""
-    for way in ways(one):
+    for way in ways(one, one.state()):
         for path in (*way.command[:2], way.folder):
             below = below_current(path) if path.startswith("/") else None
             if below is not None and not os.path.exists(os.path.join(release_folder(asked.release), below)):
@@ -136,9 +140,10 @@ def bring(one: Manager, asked: Arguments, deadline: float) -> None:
     problem = one.problem()
     if problem:
         fail(problem)
-    before = set(one.tree())
-    reloaded = gunicorns(one)
-    if hang_up_is_enough(one, reloaded, asked):
+    state = one.state()
+    before = set(state.tree())
+    reloaded = gunicorns(state)
+    if hang_up_is_enough(one, state, reloaded, asked):
         old = {each for master in reloaded for each in workers(master)}
         ran = one.reload()
         with suppress(PermissionError):
@@ -153,9 +158,8 @@ def bring(one: Manager, asked: Arguments, deadline: float) -> None:
     await_proof(one, before, asked, deadline)
 
 
-def hang_up_is_enough(one: Manager, found: list[Master], asked: Arguments) -> bool:
+def hang_up_is_enough(one: Manager, state: State, found: list[Master], asked: Arguments) -> bool:
     """Whether it is a Gunicorn whose workers alone bring it to the release. USR2 is never sent under a manager."""
-    state = one.state()
     if not found or not state.running or {each.pid for each in found} != set(state.mains) or not one.can_hang_up():
         return False
     target = release_folder(asked.release)
@@ -180,7 +184,8 @@ def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: 
     settled: frozenset[int] | None = None
     mains: set[int] = set()
     while True:
-        state, tree = one.state(), one.tree()
+        state = one.state()
+        tree = state.tree()
         mains.update(state.mains)
         if state.failed or len(mains) - len(state.mains) >= DEATHS:
             died(one, f"does not stay up: it is {state.text}")
@@ -199,7 +204,7 @@ def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: 
         if now > deadline:
             died(one, f"is not proven to run {asked.release}: {reason or 'its processes come and go'}")
         time.sleep(PAUSE)
-    tell(one, judged, asked)
+    tell(one, state, judged, asked)
 
 
 def cpu(tree: list[Process]) -> float:
@@ -213,8 +218,8 @@ def died(one: Manager, what: str) -> NoReturn:
     fail(f"{one.describe} {what}")
 
 
-def tell(one: Manager, judged: Judgement, asked: Arguments) -> None:
-    addresses = [address for master in gunicorns(one) for address in listens_at(master)]
+def tell(one: Manager, state: State, judged: Judgement, asked: Arguments) -> None:
+    addresses = [address for master in gunicorns(state) for address in listens_at(master)]
     if asked.address_file and addresses:
         with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(addresses[0])
@@ -225,7 +230,7 @@ def tell(one: Manager, judged: Judgement, asked: Arguments) -> None:
     if judged.unclear:
         answer("note", f"{one.describe}: {judged.unclear}; it was started anew, and the health check decides")
     print(f"{one.describe}: {judged.proven or 'no'} processes seen to run {asked.release}", flush=True)
-    answer("served", " ".join(map(str, one.state().mains)))
+    answer("served", " ".join(map(str, state.mains)))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def named(name: str) -> Program:
     """The program of that name; where several supervisords have one, that of this site."""
     asked = [look_up(name, control, config) for control, config in controls()]
     # Two ways may lead to one supervisord.
-    known = list({one.ask("pid").said: one for one in asked if not one.wrong}.values())
+    known = [one for one in asked if not one.wrong]
+    known = list({one.ask("pid").said: one for one in known}.values()) if len(known) > 1 else known
     ours = known if len(known) == 1 else [one for one in known if is_of_site(one)]
     if len(ours) == 1:
         return ours[0]
@@ -100,7 +101,7 @@ def named(name: str) -> Program:
 def is_of_site(one: Program) -> bool:
     """Whether it is started in deploy_path, or lives there."""
     told = [word for each in one.declared() for word in (*each.command, each.folder)]
-    return any(map(is_inside, [*told, *(processes.folder(each.pid) for each in one.tree())]))
+    return any(map(is_inside, [*told, *(processes.folder(each.pid) for each in one.state().tree())]))
 
 
 def controls() -> list[tuple[list[str], str]]:

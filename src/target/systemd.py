@@ -8,9 +8,8 @@ import re
 import shutil
 
 import processes
-from managers import Declared, Manager, State, family, in_configuration, us
+from managers import Declared, Manager, State, in_configuration, us
 from privilege import SUDO, Ran, run, sudo_allows, sudoers_line
-from processes import Process
 
 ASKED = (
     "LoadState,LoadError,ActiveState,SubState,Result,MainPID,ControlGroup,FragmentPath,CanReload,CanStart,"
@@ -93,6 +92,7 @@ class Unit(Manager):
             over or seen["ActiveState"] in ("active", "reloading"),
             not over and seen["ActiveState"] in ("failed", "inactive", ""),
             (int(main),) if main != "0" else (),
+            seen["ControlGroup"],
         )
 
     def declared(self) -> list[Declared]:
@@ -130,21 +130,6 @@ class Unit(Manager):
     def last_lines(self) -> str:
         said = run([*self.control, "status", "--no-pager", "--full", "-n", "20", self.name]).said
         return said if "Loaded:" in said else ""
-
-    def tree(self) -> list[Process]:
-        """All in its control group: also what has left its parent."""
-        seen = self.show()
-        main = int(seen["MainPID"] or "0")
-        found = family((main,) if main else ())
-        group = seen["ControlGroup"]
-        if group.strip("/"):
-            inside = [one for one in processes.table().values() if is_below(processes.control_group(one.pid), group)]
-            found += [one for one in inside if one not in found]
-        return found
-
-
-def is_below(path: str, group: str) -> bool:
-    return path == group or path.startswith(group + "/")
 
 
 def unit_of(pid: int) -> Unit | None:

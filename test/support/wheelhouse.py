@@ -1,7 +1,7 @@
 """Prints a folder of wheels from which the Django project of the tests installs without a network.
 
-It is filled once for each version of Python that runs this. `tinylib` is made here, in versions 1 to 3: it stands for a
-library whose version a page can show.
+It is filled once for each version of Python that runs this; with requirements as arguments, with these too. `tinylib`
+is made here, in versions 1 to 3: it stands for a library whose version a page can show.
 """
 
 import fcntl
@@ -19,7 +19,10 @@ def main():
     os.makedirs(FOLDER, exist_ok=True)
     with open(os.path.join(FOLDER, "lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fill([*pins(), *drivers()], os.path.join(FOLDER, "complete-{}.{}".format(*sys.version_info)))
+        complete = os.path.join(FOLDER, "complete-{}.{}".format(*sys.version_info))
+        fill([*pins(), *drivers()], complete)
+        if sys.argv[1:]:
+            fill(sys.argv[1:], f"{complete}-{'-'.join(sys.argv[1:])}")
     print(os.path.realpath(FOLDER))
 
 
