@@ -94,8 +94,9 @@ def named(name: str) -> Program:
         return Program(name, [], wrong=wrong)
     if not asked:
         return Program(name, [], wrong="no supervisord runs, and no supervisorctl is on PATH: is supervisor installed?")
-    # One that answers but does not know the program says more than one that cannot be reached.
-    return max(asked, key=lambda each: ("knows no program" in each.wrong, "may not ask" in each.wrong))
+    # One that runs says more than one that is not there.
+    there = [one for one in asked if "does not run" not in one.wrong] or asked[:1]
+    return Program(name, [], wrong="\n".join(one.wrong for one in there))
 
 
 def is_of_site(one: Program) -> bool:

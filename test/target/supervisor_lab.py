@@ -65,13 +65,15 @@ class Supervisor:
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
         write(f"{self.folder}/programs.d/{name}.conf", f"[program:{name}]\n{text}")
 
-    def start(self, config="the config.conf", **more):
-        """Starts it, in a folder of its own, and waits until it answers. `config`: as it is told."""
+    def allow(self, user):
+        """Lets an account ask it."""
+        write(f"{self.folder}/programs.d/socket.conf", f"[unix_http_server]\nfile=%(here)s/../s.sock\nchown={user}\n")
+
+    def start(self, config=""):
+        """Starts it, and waits until it answers."""
         WithManagers.site_packages()
-        words = [f"{WithManagers.folder}/bin/supervisord", "-c", config]
-        self.daemon = subprocess.Popen(
-            words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **more
-        )
+        words = [f"{WithManagers.folder}/bin/supervisord", "-c", config or self.config]
+        self.daemon = subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         wait_for(lambda: self("status")[0] in (0, 3) and "refused" not in self("status")[1], 60)
 
     def __call__(self, *words):

@@ -43,7 +43,7 @@ class Auto(OneSupervisedSite):
 
     def test_a_command_of_the_manager_that_names_a_release_is_refused(self):
         self.web("B", directory=f"{self.lab.deploy}/releases/{self.r1}")
-        self.supervisor.start(self.supervisor.config)
+        self.supervisor.start()
         pid = self.running()
         done = self.auto(self.r2)
         self.assertEqual(done.code, 1, done)
@@ -86,7 +86,7 @@ class AnotherUsers(Auto):
 
     def test_one_that_a_signal_brings_to_a_release_gets_it(self):
         self.web("E")
-        self.supervisor.start(self.supervisor.config)
+        self.supervisor.start()
         pid = self.running()
         with Load(pid) as load:
             done = self.auto(self.r2, "--health-check", "elsewhere")
@@ -95,7 +95,7 @@ class AnotherUsers(Auto):
 
     def test_without_a_health_check_it_is_not_verified(self):
         self.web("B")
-        self.supervisor.start(self.supervisor.config)
+        self.supervisor.start()
         self.running()
         done = self.auto(self.r2)
         self.assertEqual(done.code, 0, done)
@@ -106,7 +106,7 @@ class AnotherUsers(Auto):
 
     def test_in_an_undo_it_is_restarted_whatever_it_took_up(self):
         self.web("E")
-        self.supervisor.start(self.supervisor.config)
+        self.supervisor.start()
         pid = self.running()
         self.auto(self.r2, "--health-check", "elsewhere")
         with open(f"{self.base}/previous", "w") as file:
@@ -120,7 +120,7 @@ class AnotherUsers(Auto):
 
     def test_who_may_not_ask_the_manager_is_told_how(self):
         self.web("B")
-        self.supervisor.start(self.supervisor.config)
+        self.supervisor.start()
         self.running()
         done = super().auto(self.r2, **self.as_deployer())
         self.assertEqual(done.code, 1, done)

@@ -1,4 +1,5 @@
 import os
+import pwd
 import shutil
 import sys
 import tempfile
@@ -7,7 +8,9 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lab import APPLICATION, Lab, Load, processes, wait_for, write
 from supervisor_lab import CELERY, Supervisor, environment, said, served
+from test_gunicorn import become
 
+OPTIONS = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
 DIES = """
 import os, threading
 threading.Timer(1.8, os._exit, (3,)).start()
@@ -37,12 +40,11 @@ class OneSupervisedSite(unittest.TestCase):
     def web(self, style="E", name="web", **more):
         current = self.lab.current
         script = f'"{current}/.venv/bin/gunicorn"'
-        options = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
         way = {
-            "B": f"{script} {options}",
-            "E": f'"{current}/.venv/bin/python" {script} --chdir "{current}" {options}',
+            "B": f"{script} {OPTIONS}",
+            "E": f'"{current}/.venv/bin/python" {script} --chdir "{current}" {OPTIONS}',
         }[style]
-        self.supervisor.program(name, way, **{"directory": current, **more})
+        self.supervisor.program(name, **{"command": way, "directory": current, **more})
 
     def worker(self):
         self.said = f"{self.base}/said"
@@ -87,7 +89,7 @@ class Gunicorn(OneSupervisedSite):
 
     def test_as_its_default_is_is_restarted(self):
         self.web("B")
-        self.supervisor.start()
+        self.supervisor.start(os.path.basename(self.supervisor.config))
         before = self.running()
         done = self.deploy(self.r2)
         self.assertEqual((done.code, done["unproven"]), (0, ""), done)
@@ -233,6 +235,55 @@ class Others(OneSupervisedSite):
         done = self.service("check", "nobody-has-this", env=environ)
         self.assertEqual(done.code, 1, done)
         self.assertTrue(done["problem"])
+
+
+@unittest.skipUnless(os.getuid() == 0, "only root can start programs of another user")
+class Accounts(OneSupervisedSite):
+    """supervisord is root's, Gunicorn runs as one account, and another one deploys."""
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.base, 0o755)
+        self.web("B", user="nobody")
+        self.supervisor.program("alone", "/bin/sleep 1000", "/")
+
+    def as_deployer(self, verb, name, *words):
+        deployer = become(pwd.getpwnam("deployer-test"))
+        return self.service(verb, name, *words, python="/usr/bin/python3", preexec_fn=deployer)
+
+    def test_one_who_may_not_ask_supervisor(self):
+        self.supervisor.start()
+        self.running()
+        done = self.as_deployer("check", "web")
+        self.assertEqual(done.code, 1, done)
+        control = f"NOPASSWD: {self.supervisor.control} -c"
+        for word in ("deployer-test may not ask supervisor", "chown=deployer-test", control, "restart web"):
+            self.assertIn(word, done["problem"].replace("\\ ", " "))
+
+    def test_what_another_user_runs(self):
+        self.supervisor.allow("deployer-test")
+        self.supervisor.start()
+        before = self.running()
+        self.assertEqual(self.as_deployer("check", "web").code, 0)
+        self.lab.switch(self.r2)
+        done = self.as_deployer("restart", "web", "--release", self.r2)
+        self.assertEqual((done.code, done["served"]), (0, ""), done)
+        self.assertIn("belongs to nobody", done["unproven"])
+        pid = self.running()
+        self.assertEqual((pid == before, served(pid)), (False, "V2 L2"))
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--health-check", "yes")
+        self.assertEqual((done.code, done["unproven"], done["served"]), (0, "", str(self.running())), done)
+        self.assertIn("the health check decides", done["note"])
+
+    def test_what_another_user_runs_with_the_libraries_of_before(self):
+        self.web("B", user="nobody", command=f'"{self.lab.deploy}/.deployer/environments/e1/bin/gunicorn" {OPTIONS}')
+        self.supervisor.allow("deployer-test")
+        self.supervisor.start()
+        self.running()
+        self.lab.switch(self.r2)
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--timeout", "5", "--health-check", "yes")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(".deployer/environments/e1", done["message"])
 
 
 if __name__ == "__main__":
