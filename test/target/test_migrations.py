@@ -148,7 +148,8 @@ class Reverse(Migrations):
         half = 'migrations.AddField("entry", "x", models.IntegerField(null=True)), migrations.RunSQL("SELECT nonsense")'
         self.migration("0003_half", half, more="atomic = False")
         self.apply(expected=1)
-        message, _hint = self.stays()
+        message, hint = self.stays()
+        self.assertIn("python manage.py sqlmigrate guestbook 0003_half", hint)
         self.assertRegex(message, r"guestbook\.0003_half \(it stopped half-way")
 
     def test_a_whole_migration_without_a_transaction_is_taken_back(self):

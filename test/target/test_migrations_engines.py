@@ -196,13 +196,16 @@ class TwoDatabases(DatabaseSite):
     def test_postgres_and_sqlite_are_both_taken_back(self):
         self.both_are_taken_back(Postgres, Sqlite)
 
-    def test_a_second_way_to_the_same_database_is_taken_back_once(self):
+    def test_other_ways_to_the_same_database_and_its_replica_change_nothing(self):
         self.use("default", Postgres)
         self.live()
-        self.settings("DATABASES['again'] = {**DATABASES['default']}")
-        read_only = {"options": "-c default_transaction_read_only=on"}
-        self.settings(f"DATABASES['replica'] = {{**DATABASES['default'], 'OPTIONS': {read_only!r}}}")
         before = self.schemas()
+        read_only = {"options": "-c default_transaction_read_only=on"}
+        self.settings(
+            "again = {**DATABASES['default']}\n"
+            f"replica = {{**again, 'OPTIONS': {read_only!r}}}\n"
+            "DATABASES = {'replica': replica, **DATABASES, 'again': again}"
+        )
         self.guestbook(("0003_adds", ADDS), ("0004_fails", FAILS))
         self.run_it("apply", 1)
         self.comes_back(before)
