@@ -45,19 +45,32 @@ export interface Served {
 
 export const SITE = 'www.example.com';
 
-export async function lab(changes: Record<string, unknown> = {}): Promise<Lab> {
+/** What may be different about the world, besides the site's settings. */
+export interface Surroundings {
+  /** The command line to run instead of what was built. */
+  readonly bin?: string;
+  /** Makes the PATH of all commands: `root` is the lab's folder. */
+  readonly path?: (root: string) => string;
+  /** The name of the site's folder. */
+  readonly folder?: string;
+}
+
+export async function lab(
+  changes: Record<string, unknown> = {},
+  { bin = BIN, path, folder = SITE }: Surroundings = {},
+): Promise<Lab> {
   const tmp = await tmpFolder();
   const stops: (() => Promise<void>)[] = [];
   const root = tmp.path;
-  const site = `${root}/srv/${SITE}`;
+  const site = `${root}/srv/${folder}`;
   const project = await createProject(`${root}/project`);
   const environment = {
-    PATH: process.env.PATH ?? '',
+    PATH: path?.(root) ?? process.env.PATH ?? '',
     HOME: process.env.HOME ?? root,
     LANG: 'C.UTF-8',
     USER: 'tester',
   };
-  const start = (...args: readonly string[]) => startCommand(root, environment, args);
+  const start = (...args: readonly string[]) => startCommand(bin, root, environment, args);
   const made: Lab = {
     root,
     site,
@@ -103,8 +116,13 @@ export async function lab(changes: Record<string, unknown> = {}): Promise<Lab> {
   return made;
 }
 
-const startCommand = (cwd: string, env: Record<string, string>, args: readonly string[]) =>
-  execa(process.execPath, [BIN, ...args], {
+const startCommand = (
+  bin: string,
+  cwd: string,
+  env: Record<string, string>,
+  args: readonly string[],
+) =>
+  execa(process.execPath, [bin, ...args], {
     cwd,
     env,
     extendEnv: false,

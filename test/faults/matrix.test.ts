@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createProject } from '../support/django-project.ts';
+import { readyEnvironment } from '../support/ready-environment.ts';
+import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
+import { copyWithout, type Protection } from './protections.ts';
+import { type Row, runRow } from './row.ts';
+import { stepRows } from './rows/steps.ts';
+
+const ALL: readonly Row[] = [...stepRows];
+const ROWS = process.env.FAULTS === 'all' ? ALL : ALL.filter((row) => row.representative);
+const PROVE = process.env.FAULTS_PROVE === '1';
+
+let folder: TmpFolder;
+let dependencies: string;
+
+beforeAll(async () => {
+  folder = await tmpFolder();
+  const project = await createProject(join(folder.path, 'project'));
+  dependencies = await readyEnvironment(join(folder.path, 'environment'), project);
+});
+afterAll(() => folder?.[Symbol.asyncDispose]());
+
+const copies = new Map<Protection, Promise<string>>();
+const without = (protection: Protection): Promise<string> => {
+  const made =
+    copies.get(protection) ?? copyWithout(protection, join(folder.path, `copy ${copies.size + 1}`));
+  copies.set(protection, made);
+  return made;
+};
+
+test.concurrent.each(ROWS)('$name', { timeout: 240_000 }, async (row) => {
+  if (PROVE) await expectRed(row);
+  else await runRow(row, { dependencies, limit: 180 });
+});
+
+/** Without its protection the row must fail. */
+async function expectRed(row: Row): Promise<void> {
+  const bin = await without(row.protection);
+  const why = await runRow(row, { dependencies, bin, limit: 60 }).then(
+    () => undefined,
+    (error: Error) => error.message.split('\n')[0],
+  );
+  console.log(`${row.name}\n  without "${row.protection}": ${why ?? 'GREEN'}`);
+  expect(why, `green without "${row.protection}"`).toBeDefined();
+}

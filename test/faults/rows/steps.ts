@@ -1,0 +1,224 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { STEP_NAMES, type StepName } from '../../../src/step-names.ts';
+import { type Ran, SITE } from '../../support/lab.ts';
+import { lockFree, said } from '../../support/under-way.ts';
+import { type Held, holdAt, killEverything } from '../held.ts';
+import { expectSettled } from '../invariants.ts';
+import { kill } from '../processes.ts';
+import type { Protection } from '../protections.ts';
+import type { Row } from '../row.ts';
+import { currentVersion, type State, type World } from '../world.ts';
+
+/** Every step of a deploy, cut in every way. */
+export const stepRows: readonly Row[] = STEP_NAMES.flatMap((step) =>
+  Object.entries(CUTS()).map(([name, cut]) => ({
+    name: `${step}: ${name}`,
+    protection: cut.protection(step),
+    representative: cut.representative.includes(step),
+    fault: async (world: World) => {
+      await world.change();
+      const held = await holdAt(world, step, cut.stubborn === true);
+      await expect(lockFree(world.site, 0), 'I3: the lock is held').rejects.toThrow();
+      return cut.make(world, step, held);
+    },
+  })),
+);
+
+interface Cut {
+  readonly protection: (step: StepName) => Protection;
+  readonly representative: readonly StepName[];
+  /** The step does not end when it is asked to. */
+  readonly stubborn?: boolean;
+  readonly make: (world: World, step: StepName, held: Held) => Promise<Ran | void>;
+}
+
+function CUTS(): Readonly<Record<string, Cut>> {
+  return {
+    'kill -9 of the client': {
+      protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
+      representative: ['lock', 'release', 'migrate', 'restart'],
+      make: clientKilled,
+    },
+    'Ctrl-C': {
+      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      representative: ['code', 'activate', 'cleanup'],
+      make: (world, step, held) => signalled(world, step, held, 'SIGINT', 130),
+    },
+    'Ctrl-C twice': {
+      protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
+      representative: ['shared'],
+      stubborn: true,
+      make: interruptedTwice,
+    },
+    SIGTERM: {
+      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      representative: ['dependencies'],
+      make: (world, step, held) => signalled(world, step, held, 'SIGTERM', 143),
+    },
+    SIGHUP: {
+      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      representative: [],
+      make: (world, step, held) => signalled(world, step, held, 'SIGHUP', 129),
+    },
+    'kill -9 of the session': {
+      protection: protectionOfDeadRun,
+      representative: ['migrate', 'activate', 'unlock'],
+      make: sessionKilled,
+    },
+    'kill -9 of everything': {
+      protection: protectionOfDeadRun,
+      representative: ['restart'],
+      make: everythingKilled,
+    },
+  };
+}
+
+function protectionOfAll(step: StepName): Protection | undefined {
+  switch (step) {
+    case 'writable':
+    case 'migrate':
+    case 'activate':
+    case 'restart':
+      return `${step} is not cut`;
+    case 'cleanup':
+      return 'a step that is over the proof is not stopped';
+    case 'unlock':
+      return 'the name of the lock is removed';
+    case 'backup':
+    case 'release':
+    case 'shared':
+    case 'dependencies':
+    case 'validate':
+    case 'static':
+      return 'what was done is undone';
+    case 'lock':
+    case 'check':
+    case 'code':
+      return undefined; // nothing to undo
+  }
+}
+
+function protectionOfDeadRun(step: StepName): Protection {
+  switch (step) {
+    case 'lock':
+      return 'what died before its plan is swept';
+    case 'check':
+    case 'code':
+    case 'shared':
+    case 'writable':
+    case 'validate':
+      return 'a dead run is found';
+    case 'cleanup':
+      return 'a dead run that was proven stays';
+    case 'unlock':
+      return 'the lock is in the kernel';
+    default:
+      return 'a dead run is undone';
+  }
+}
+
+/** Steps that run to their end whatever happens; and those that no hook can hold. */
+const GOES_ON: readonly StepName[] = [
+  'lock',
+  'writable',
+  'migrate',
+  'activate',
+  'restart',
+  'cleanup',
+  'unlock',
+];
+
+/** From here on the release is proven, and stays. */
+const STAYS: readonly StepName[] = ['restart', 'cleanup', 'unlock'];
+
+/** Opens the gate of a step that goes on; long after whoever would cut it would have done so. */
+async function letGo(step: StepName, held: Held): Promise<void> {
+  if (!GOES_ON.includes(step)) return;
+  await pause(300);
+  await held.open();
+}
+
+async function clientKilled(world: World, step: StepName, held: Held): Promise<void> {
+  held.client.kill('SIGKILL');
+  await held.client;
+  await letGo(step, held);
+  await expectOutcome(world, step, held);
+}
+
+async function signalled(
+  world: World,
+  step: StepName,
+  held: Held,
+  signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP',
+  code: number,
+): Promise<void> {
+  held.client.kill(signal);
+  await said(held.client, 'stopping: ');
+  await letGo(step, held);
+  const { exitCode, stdout, stderr } = await held.client;
+  if (STAYS.includes(step)) {
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toContain(await world.lab.live());
+  } else {
+    expect(exitCode, stderr).toBe(code);
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/deploy stopped in \w+, (nothing was changed|and undone)/);
+    expect(stderr).toContain(`live now: ${world.before.live}, as before`);
+  }
+  await expectOutcome(world, step, held);
+}
+
+async function interruptedTwice(world: World, step: StepName, held: Held): Promise<void> {
+  held.client.kill('SIGINT');
+  await said(held.client, 'stopping: ');
+  held.client.kill('SIGINT');
+  const { exitCode, stderr } = await held.client;
+  expect(exitCode).toBe(130);
+  expect(stderr).toContain('left while in ');
+  expect(stderr).toContain('undoes the rest, and frees the lock');
+  await pause(300);
+  await held.open();
+  await expectOutcome(world, step, held);
+}
+
+/** What the target makes of it alone: undone as if it had never been, or live and served. */
+async function expectOutcome(world: World, step: StepName, held: Held): Promise<void> {
+  await lockFree(world.site);
+  await expectSettled(world);
+  if (GOES_ON.includes(step)) expect(await held.wentOn(), `${step} ran to its end`).toBe(true);
+  const state = await world.state();
+  if (STAYS.includes(step)) await expectLive(world, state);
+  else expect(state, 'undone').toEqual(world.before);
+}
+
+async function expectLive(world: World, state: State): Promise<void> {
+  expect(state.live > world.before.live, 'the new release is live').toBe(true);
+  expect(await world.served()).toEqual([await currentVersion(world)]);
+}
+
+async function sessionKilled(world: World, step: StepName, held: Held): Promise<Ran> {
+  kill(held.session);
+  const { exitCode, stderr } = await held.client;
+  expect(exitCode, stderr).toBe(7);
+  expect(stderr).toContain('outcome unknown: the connection was lost in ');
+  return settledByNext(world, step, held);
+}
+
+async function everythingKilled(world: World, step: StepName, held: Held): Promise<Ran> {
+  killEverything(world, held);
+  await held.client;
+  return settledByNext(world, step, held);
+}
+
+/** The next deploy says what it found and what became of it, and works. */
+async function settledByNext(world: World, step: StepName, held: Held): Promise<Ran> {
+  const next = world.start('deploy', SITE);
+  if (step !== 'lock' && step !== 'unlock')
+    await said(next, `died in ${step}: settling it first`);
+  await held.open();
+  const { exitCode, stdout, stderr } = await next;
+  const became = step === 'cleanup' ? 'it stays' : 'it is undone';
+  if (step !== 'lock' && step !== 'unlock') expect(stderr).toContain(became);
+  return { exitCode, stdout: String(stdout), stderr: String(stderr) };
+}
