@@ -16,7 +16,7 @@ export const activate: Step = {
   run: (site) => sh`
     ${bootTest(site)}
     [ -L current ] || [ ! -e current ] || fail 'current is no link' 'move it away: it is not ours'
-    readlink current >${RUN_FILES.previous} || :
+    if [ -L current ]; then readlink current >${RUN_FILES.previous}; else : >${RUN_FILES.previous}; fi
     sync -f releases/"$RELEASE" 2>/dev/null || sync
     : >${RUN_FILES.switched}
     ${switchTo(sh`releases/"$RELEASE"`)}`,

@@ -75,7 +75,7 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
   const words = ['--venv', site.venv, ...at];
   const seen = sh`--state ${servicesSeen(index)}`;
   return {
-    check: sh`program gunicorn.py check ${words} ${seen}`,
+    check: sh`program gunicorn.py check ${words} ${seen} --address-file ${RUN_FILES.address}`,
     environment: sh`program gunicorn.py environment ${words} --release "$RELEASE"`,
     config: sh`program gunicorn.py check-config ${words} --release "$RELEASE"`,
     restart: sh`program gunicorn.py reload ${words} ${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`,

@@ -6,7 +6,8 @@
 It is run in deploy_path. VERB is one of:
 
 check         can each master be brought to a new release by the way it was started? `problem=` for each that can not.
-              Writes the masters it saw to --state, so that a later verb knows when one has died.
+              Writes the masters it saw to --state, so that a later verb knows when one has died, and where they listen
+              to --address-file.
 environment   can each master take up the environment of --release? Asked before anything depends on it.
 check-config  `gunicorn --check-config` of --release, with the arguments of each live master.
 reload        brings each master to --release, to which `current` points already, and proves it. `served=PIDS`, or
@@ -52,6 +53,9 @@ def main(words: list[str]) -> None:
 def check(asked: Arguments) -> None:
     found = masters(asked.at)
     remember(found, asked.state)
+    if found:
+        # while there is room: a disk that fills up must not stop an undo
+        note_address([each for master in found for each in listens_at(master)], asked.address_file)
     problems = []
     if not found:
         answer("note", f"no Gunicorn serves {CURRENT}: nothing will be reloaded")
@@ -197,9 +201,7 @@ def noted(path: str) -> dict[str, Any]:
 
 def say_served(serving: list[Master], asked: Arguments) -> None:
     addresses = [address for master in serving for address in listens_at(master)]
-    if asked.address_file:
-        with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("".join(addresses[:1]))
+    note_address(addresses, asked.address_file)
     unseen = [master for master in serving if any(processes.hidden(one.pid) for one in workers(master))]
     answered = asked.health_check == "elsewhere" or (asked.health_check == "path" and addresses)
     if unseen and not answered:
@@ -215,6 +217,19 @@ def unseen_by_us(master: Master, asked: Arguments) -> str:
         f"the workers of Gunicorn {master.pid} run as {user} and were started after the switch, but what they run is "
         f"hidden from {us}: {missing}, which makes it a proof"
     )
+
+
+def note_address(addresses: list[str], path: str) -> None:
+    """Writes where the site is served, unless it stands there."""
+    if not path:
+        return
+    address = "".join(addresses[:1])
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            if file.read() == address:
+                return
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(address)
 
 
 def prove(asked: Arguments) -> None:

@@ -891,6 +891,10 @@ def refusal(error: Exception, run: "Optional[Run]") -> "Tuple[bytes, ...]":
             pass
         cure = "sudo install -d -o %s -g %s %s" % (user, group, quoted(os.fsdecode(run.place)))
         return text_of(error), os.fsencode(cure)
+    if run and isinstance(error, OSError):
+        place = quoted(os.fsdecode(run.place))
+        cure = "see whether its filesystem has room and is mounted rw: df -h %s; df -i %s; findmnt -T %s"
+        return b"%s: %s" % (run.place, text_of(error)), os.fsencode(cure % (place, place, place))
     return text_of(error), b""
 
 

@@ -96,10 +96,7 @@ async function sessionPreamble(world: World, text: string): Promise<void> {
   const path = `${world.root}/preamble.py`;
   await writeFile(path, text);
   const run = `exec(open(${JSON.stringify(path)}).read());`;
-  await sessionShim(
-    world,
-    `exec /usr/bin/python3 -ISc ${quote(run)}"$2"`,
-  );
+  await sessionShim(world, `exec /usr/bin/python3 -ISc ${quote(run)}"$2"`);
 }
 
 /** Puts a shell command in the place of what starts the session. */
@@ -108,11 +105,12 @@ export async function sessionShim(world: World, command: string): Promise<void> 
   await writeFile(`${world.root}/shims/python3`, text, { mode: 0o755 });
 }
 
-const sessionOf = async (site: string): Promise<number> =>
+/** The process that holds the lock. */
+export const sessionOf = async (site: string): Promise<number> =>
   Number(/^Pid: (\d+)/m.exec(await readFile(`${site}/.deploy.lock`, 'utf8'))?.[1]);
 
 /** Kills client, session and every process of the run at once. */
-export function killEverything(world: World, held: Held): void {
+export function killEverything(world: World, held: Pick<Held, 'client' | 'session'>): void {
   for (const pid of [held.client.pid as number, held.session]) kill(pid);
-  for (const { pid } of scriptsOf(world.site)) kill(pid);
+  for (const { pid } of scriptsOf(world.root)) kill(pid);
 }

@@ -32,7 +32,10 @@ export async function expectSettled(world: World): Promise<void> {
   await lockFree(site, 0);
   expect(await exists(`${site}/.deploy.lock`), 'I4: .deploy.lock is gone').toBe(false);
   const runs = await readdir(`${site}/.deployer/run`);
-  expect(runs.filter((name) => !/\.(journal|log)$/.test(name)), 'I5: runs').toEqual([]);
+  expect(
+    runs.filter((name) => !/\.(journal|log)$/.test(name)),
+    'I5: runs',
+  ).toEqual([]);
   expect(await readdir(`${site}/.deployer/switch`).catch(() => []), 'I5: links').toEqual([]);
   for (const name of await readdir(`${site}/.deployer/environments`))
     expect(await exists(`${site}/.deployer/environments/${name}/complete`), name).toBe(true);
@@ -71,7 +74,9 @@ async function expectDatabaseOfCurrent({ site }: World): Promise<void> {
     'import sqlite3, sys; print(*(name for name, in sqlite3.connect(sys.argv[1]).execute("select name from django_migrations where app = \'guestbook\' order by name")))';
   const { stdout } = await execa('/usr/bin/python3', ['-c', query, `${site}/shared/${DATABASE}`]);
   const files = await readdir(`${site}/current/guestbook/migrations`);
-  const known = files.filter((name) => /^\d{4}_.*\.py$/.test(name)).map((name) => name.slice(0, -3));
+  const known = files
+    .filter((name) => /^\d{4}_.*\.py$/.test(name))
+    .map((name) => name.slice(0, -3));
   expect(stdout.split(' '), 'I9: the migrations').toEqual(known.sort());
 }
 

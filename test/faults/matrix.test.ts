@@ -3,11 +3,27 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createProject } from '../support/django-project.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
 import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
-import { copyWithout, type Protection } from './protections.ts';
+import { ALL_PROTECTIONS, copyWithout, type Protection, textWithout } from './protections.ts';
 import { type Row, runRow } from './row.ts';
+import { brokenRows } from './rows/broken.ts';
+import { clockRows } from './rows/clock.ts';
+import { diskRows } from './rows/disks.ts';
+import { networkRows } from './rows/network.ts';
+import { numberRows } from './rows/numbers.ts';
+import { outputRows } from './rows/output.ts';
 import { stepRows } from './rows/steps.ts';
+import { togetherRows } from './rows/together.ts';
 
-const ALL: readonly Row[] = [...stepRows];
+const ALL: readonly Row[] = [
+  ...stepRows,
+  ...togetherRows,
+  ...brokenRows,
+  ...diskRows,
+  ...networkRows,
+  ...outputRows,
+  ...clockRows,
+  ...numberRows,
+];
 const ROWS = process.env.FAULTS === 'all' ? ALL : ALL.filter((row) => row.representative);
 const PROVE = process.env.FAULTS_PROVE === '1';
 
@@ -44,3 +60,8 @@ async function expectRed(row: Row): Promise<void> {
   console.log(`${row.name}\n  without "${row.protection}": ${why ?? 'GREEN'}`);
   expect(why, `green without "${row.protection}"`).toBeDefined();
 }
+
+test('every protection can be taken away, and some row needs it', async () => {
+  for (const protection of ALL_PROTECTIONS) await textWithout(protection);
+  expect(new Set(ALL.map((row) => row.protection))).toEqual(new Set(ALL_PROTECTIONS));
+});

@@ -1,19 +1,19 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** Ends every process that lives in the folder or has its path in its environment: all that a row left behind. */
-export async function endProcessesOf(folder: string): Promise<void> {
+export function endProcessesOf(folder: string): void {
   for (const pid of processes()) {
     const text = `${linkOf(`/proc/${pid}/cwd`)}/\0${environmentOf(pid)}`;
     if (pid !== process.pid && text.includes(`${folder}/`)) kill(pid);
   }
 }
 
-/** Scripts of runs on the site that live now, by the mark in their environment: run and process. */
-export function scriptsOf(site: string): readonly { readonly run: string; readonly pid: number }[] {
+/** Processes of runs in the world that live now, by the mark in their environment. Its shims are on their PATH. */
+export function scriptsOf(root: string): readonly { readonly run: string; readonly pid: number }[] {
   return processes().flatMap((pid) => {
     const environment = environmentOf(pid);
     const run = /\0DEPLOYER_RUN=([^:]+):/.exec(environment)?.[1];
-    if (run === undefined || !environment.includes(`\0RUN=${site}/`)) return [];
+    if (run === undefined || !environment.includes(`${root}/shims:`)) return [];
     return isDead(pid) ? [] : [{ run, pid }];
   });
 }

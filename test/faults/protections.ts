@@ -12,6 +12,11 @@ const PROTECTIONS = {
     find: 'self.gone or self.cancelled\n\n    def say',
     replace: 'self.cancelled\n\n    def say',
   },
+  'an end that is asked for is heard': {
+    file: 'target/session.py',
+    find: 'return self.gone or self.cancelled\n\n    def say',
+    replace: 'return b""\n\n    def say',
+  },
   'a cancel is heard': {
     file: 'target/session.py',
     find: 'elif kind == b"C":',
@@ -60,17 +65,164 @@ const PROTECTIONS = {
   'nothing is undone after the proof': {
     file: 'target/session.py',
     find: 'if not self.committed and client.lost():\n                return b"lost", client.lost(), self.entries[max(0, index - 1)].name',
-    replace: 'if client.lost():\n                return b"lost", client.lost(), self.entries[max(0, index - 1)].name',
+    replace:
+      'if client.lost():\n                return b"lost", client.lost(), self.entries[max(0, index - 1)].name',
   },
   'a step that is over the proof is not stopped': {
     file: 'target/session.py',
     find: 'entry.killable() and not undo and not self.committed',
     replace: 'entry.killable() and not undo',
   },
-  'writable is not cut': { file: 'steps/writable.js', find: "orphan: 'finish'", replace: "orphan: 'kill'" },
-  'migrate is not cut': { file: 'steps/migrate.js', find: "orphan: 'never'", replace: "orphan: 'kill'" },
-  'activate is not cut': { file: 'steps/activate.js', find: "orphan: 'finish'", replace: "orphan: 'kill'" },
-  'restart is not cut': { file: 'steps/restart.js', find: "orphan: 'finish'", replace: "orphan: 'kill'" },
+  'time is limited': {
+    file: 'target/session.py',
+    find: 'timed_out = not entry.endless() and now() > begun + limit',
+    replace: 'timed_out = False',
+  },
+  'a run that cannot begin leaves nothing': {
+    file: 'target/session.py',
+    find: 'self.sweep()\n            raise',
+    replace: 'raise',
+  },
+  'what cannot begin is refused': {
+    file: 'target/session.py',
+    find: 'last = (b"D", b"refused", *refusal(error, run))',
+    replace: 'last = (b"D", b"nothing")',
+  },
+  'an id is later than all before': {
+    file: 'target/session.py',
+    find: 'id_at(max(int(time.time() * 1000), newest + 1))',
+    replace: 'id_at(int(time.time() * 1000))',
+  },
+  'the log on the target is limited': {
+    file: 'target/session.py',
+    find: 'os.fstat(self.log).st_size < LOG',
+    replace: 'True',
+  },
+  'a line without an end is passed on in pieces': {
+    file: 'target/session.py',
+    find: 'elif len(self.held) > LONGEST:',
+    replace: 'elif False:',
+  },
+  'secrets are masked on the target': {
+    file: 'target/session.py',
+    find: 'if secret in data:\n                data = data.replace(secret, b"***")',
+    replace: 'pass',
+  },
+  'control characters are spelt out': {
+    file: 'secrets.js',
+    find: 'return text.replace(/(?![\\n\\t])[',
+    replace: 'return text.replace(/(?!.)[',
+  },
+  'a disk with little room is refused': {
+    file: 'target/check_folders.py',
+    find: 'if free < FREE_BYTES:',
+    replace: 'if False:',
+  },
+  'a disk with room for few files is refused': {
+    file: 'target/check_folders.py',
+    find: 'room.f_favail < FREE_INODES',
+    replace: 'False',
+  },
+  'what was live is known before the switch': {
+    file: 'steps/activate.js',
+    find: 'if [ -L current ]; then readlink current >${RUN_FILES.previous}; else : >${RUN_FILES.previous}; fi',
+    replace: 'readlink current >${RUN_FILES.previous} || :',
+  },
+  'the switch is one rename': {
+    file: 'steps/activate.js',
+    find: 'mv -f .deployer/switch/current .',
+    replace: 'rm -f current; sleep 0.2; mv -f .deployer/switch/current .',
+  },
+  'the release answers before the switch': {
+    file: 'steps/activate.js',
+    find: 'in_release "$RELEASE" project python "$TOOLS/boot.py" ${bootArguments(site)}\n',
+    replace: '\n',
+  },
+  'the health check decides': {
+    file: 'steps/services.js',
+    find: 'lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));',
+    replace: 'lines(...servicesOf(site).map(({ restart }) => restart));',
+  },
+  'the workers are proven': {
+    file: 'steps/services.js',
+    find: '${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`',
+    replace: '${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)" || :`',
+  },
+  'a backup that fails fails the deploy': {
+    file: 'steps/backup.js',
+    find: '*) fail "tar ended with $status" ;;',
+    replace: '*) rm -f "$part"; exit 0 ;;',
+  },
+  'a backup is read through': {
+    file: 'steps/backup.js',
+    find: 'gzip -t "$part" && tar -tzf - <"$part" >/dev/null || fail \'the backup cannot be read through to its end\'',
+    replace: ':',
+  },
+  'migrations are reversed': {
+    file: 'steps/migrate.js',
+    find: '[ -e ${RUN_FILES.appliedBefore} ] || exit 0',
+    replace: 'exit 0',
+  },
+  'shared files are looked for before anything is changed': {
+    file: 'target/check.py',
+    find: '*shared_problems(files, folders, target),',
+    replace: '',
+  },
+  'what is old goes': {
+    file: 'target/history.py',
+    find: 'for id in doomed(keep, live, in_use() | unsettled(), folders, records):',
+    replace: 'for id in []:',
+  },
+  'what a process lives in stays': {
+    file: 'target/history.py',
+    find: 'doomed(keep, live, in_use() | unsettled(), folders, records)',
+    replace: 'doomed(keep, live, unsettled(), folders, records)',
+  },
+  'only what is ours goes': {
+    file: 'target/retention.py',
+    find: 'if re.fullmatch(ID, id) and id in records and records[id].ours}',
+    replace: 'if re.fullmatch(ID, id)}',
+  },
+  'what a killed Git left is swept': {
+    file: 'target/mirror.py',
+    find: 'name.endswith(".lock") or name.startswith("tmp_")',
+    replace: 'False',
+  },
+  'the cause of a failure of Git is named': {
+    file: 'target/git_errors.py',
+    find: 'could not read (Username|Password)|terminal prompts disabled',
+    replace: 'no such words',
+  },
+  'the branch is looked for before anything is changed': {
+    file: 'target/repository.py',
+    find: 'problem(*no_such_branch(url, branch, refs))',
+    replace: 'keep(sorted(refs.values())[0], "")',
+  },
+  'every value is quoted': {
+    file: 'shell.js',
+    find: "return `'${value.replaceAll(\"'\", `'\\\\''`)}'`;",
+    replace: "return `'${value}'`;",
+  },
+  'writable is not cut': {
+    file: 'steps/writable.js',
+    find: "orphan: 'finish'",
+    replace: "orphan: 'kill'",
+  },
+  'migrate is not cut': {
+    file: 'steps/migrate.js',
+    find: "orphan: 'never'",
+    replace: "orphan: 'kill'",
+  },
+  'activate is not cut': {
+    file: 'steps/activate.js',
+    find: "orphan: 'finish'",
+    replace: "orphan: 'kill'",
+  },
+  'restart is not cut': {
+    file: 'steps/restart.js',
+    find: "orphan: 'finish'",
+    replace: "orphan: 'kill'",
+  },
 } as const satisfies Readonly<Record<string, Change>>;
 
 export type Protection = keyof typeof PROTECTIONS;
@@ -86,18 +238,25 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Makes a copy of the tool without the protection in a new folder. Resolves to its command line. */
 export async function copyWithout(protection: Protection, folder: string): Promise<string> {
-  const { file, find, replace } = PROTECTIONS[protection];
   await mkdir(folder, { recursive: true });
   for (const name of ['bin', 'dist', 'package.json'])
     await cp(join(ROOT, name), join(folder, name), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  const path = join(folder, 'dist', file);
-  const [before, after, ...more] = (await readFile(path, 'utf8')).split(find);
-  if (after === undefined || more.length > 0)
-    throw new Error(`"${protection}" is not exactly once in ${file}: ${find}`);
-  await writeFile(path, before + replace + after);
+  await writeFile(
+    join(folder, 'dist', PROTECTIONS[protection].file),
+    await textWithout(protection),
+  );
   return join(folder, 'bin/deployer.js');
 }
 
-/** All of them, for a test that each can be taken away. */
+/** The file that holds the protection, without it. Rejects if it is not there exactly once. */
+export async function textWithout(protection: Protection): Promise<string> {
+  const { file, find, replace } = PROTECTIONS[protection];
+  const text = await readFile(join(ROOT, 'dist', file), 'utf8');
+  const [before, after, ...more] = text.split(find);
+  if (after === undefined || more.length > 0)
+    throw new Error(`"${protection}" is not exactly once in dist/${file}: ${find}`);
+  return before + replace + after;
+}
+
 export const ALL_PROTECTIONS = Object.keys(PROTECTIONS) as readonly Protection[];

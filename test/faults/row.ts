@@ -14,7 +14,7 @@ export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder
    * Does the harm and asserts what must hold of it in particular. At its end the fault is over and the way is free for
    * the next deploy, which must work; where it made that itself, it resolves to it.
    */
-  readonly fault: (world: World) => Promise<Ran | void>;
+  readonly fault: (world: World) => Promise<Ran | undefined> | Promise<void>;
 }
 
 export interface RowOptions extends Pick<WorldOptions, 'dependencies' | 'bin'> {

@@ -21,9 +21,7 @@ async function filesIn(path: string): Promise<readonly string[]> {
   const status = await lstat(path).catch(() => undefined);
   if (status?.isFile()) return [path];
   if (!status?.isDirectory()) return [];
-  const inner = await Promise.all(
-    (await readdir(path)).map((name) => filesIn(join(path, name))),
-  );
+  const inner = await Promise.all((await readdir(path)).map((name) => filesIn(join(path, name))));
   return inner.flat();
 }
 

@@ -13,14 +13,14 @@ const PARTS = ['REVISION', 'manage.py', 'VERSION', '.venv/bin/python', '.env', '
 const COLLECTED = 'staticfiles/guestbook/site.css';
 
 /** `current` must lead to a complete release at every moment, and never may two runs be at work at once. */
-export function watch(site: string): Watcher {
+export function watch(root: string, site: string): Watcher {
   const faults = new Set<string>();
   const look = setInterval(() => {
     const missing = missingPart(site);
     if (missing !== undefined) faults.add(missing);
   }, 15);
   const count = setInterval(() => {
-    const runs = new Set(scriptsOf(site).map(({ run }) => run));
+    const runs = new Set(scriptsOf(root).map(({ run }) => run));
     if (runs.size > 1) faults.add(`several runs are at work at once: ${[...runs].join(', ')}`);
   }, 150);
   return {

@@ -16,6 +16,8 @@ export const SECRETS = {
   database: 'of-the-database-Qp90',
 } as const;
 
+export const GIT_USER = 'ci-of-the-site';
+
 export interface WorldOptions extends Surroundings {
   /** The `commands.dependencies` that links an environment which is ready. */
   readonly dependencies: string;
@@ -34,6 +36,9 @@ export interface World extends AsyncDisposable {
   readonly root: string;
   readonly site: string;
   readonly backups: string;
+  readonly dependencies: string;
+  /** Where the Git server listens that knows the password. */
+  readonly gitPort: number;
   /** The release of the first deploy. */
   readonly first: string;
   /** Every command with all it said, in the order of their ends. */
@@ -47,8 +52,8 @@ export interface World extends AsyncDisposable {
   configure(settings: Readonly<Record<string, unknown>>): Promise<void>;
   deployer(...args: readonly string[]): Promise<Ran>;
   start(...args: readonly string[]): ReturnType<Lab['start']>;
-  /** A commit with a version of its own and a migration that adds a field, where the Git server has it. */
-  change(): Promise<void>;
+  /** A commit with a version of its own and, unless told otherwise, a migration that adds a field, where the Git server has it. */
+  change(options?: { readonly migrated?: boolean }): Promise<void>;
   /** Sends what was committed to the Git server. */
   push(): Promise<void>;
   /** Has this done at the end, newest first. */
@@ -88,16 +93,16 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
   const { root, site, project } = made;
   const ends: (() => Promise<unknown>)[] = [];
   const dispose = async () => {
+    endProcessesOf(root);
     for (const end of ends.reverse()) await end().catch(() => {});
     await made[Symbol.asyncDispose]();
   };
-  ends.push(() => endProcessesOf(root));
   try {
     await mkdir(`${root}/shims`);
     await mkdir(`${root}/git`);
     await mkdir(`${root}/srv`);
-    const server = await gitServer(project.path, `${root}/git`, 'deployer', SECRETS.git);
-    ends.push(() => server[Symbol.asyncDispose]());
+    const server = await gitServer(project.path, `${root}/git`, GIT_USER, SECRETS.git);
+    ends.push(async () => server[Symbol.asyncDispose]());
 
     const backups = `${root}/srv/backups`;
     const said: Said[] = [];
@@ -118,11 +123,13 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
       root,
       site,
       backups,
+      dependencies: options.dependencies,
+      gitPort: Number(server.place.split(/[:/]/)[1]),
       said,
       start,
       configure: (settings: Readonly<Record<string, unknown>>) =>
         made.configure({
-          repository: `http://deployer:${SECRETS.git}@${server.place}`,
+          repository: `http://${GIT_USER}:${SECRETS.git}@${server.place}`,
           backup_path: backups,
           max_releases: 1,
           max_backups: 1,
@@ -141,8 +148,8 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
         return { exitCode, stdout: String(stdout), stderr: String(stderr) };
       },
       push: async () => void (await push()),
-      change: async () => {
-        await project.addMigration();
+      change: async ({ migrated = true } = {}) => {
+        if (migrated) await project.addMigration();
         await project.commitVersion(String(++version));
         await push();
       },
@@ -157,10 +164,11 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
     await deployFirst(world);
     const { address } = await made.serve();
     await leaveForeignThings(site, backups);
-    liveIn(`${site}/current/`);
+    const resident = liveIn(`${site}/current/`);
+    ends.push(async () => resident.kill());
 
     const loop = requestLoop(address, 1, 20);
-    const watcher = watch(site);
+    const watcher = watch(root, site);
     ends.push(async () => watcher.stop());
     ends.push(() => loop.stop());
     return {
@@ -200,9 +208,7 @@ async function leaveForeignThings(site: string, backups: string): Promise<void> 
 }
 
 /** A process whose folder that is. */
-function liveIn(folder: string): void {
-  spawn('sleep', ['600'], { cwd: folder, stdio: 'ignore' }).unref();
-}
+const liveIn = (folder: string) => spawn('sleep', ['600'], { cwd: folder, stdio: 'ignore' });
 
 async function stateOf(made: Lab, backups: string): Promise<State> {
   return {

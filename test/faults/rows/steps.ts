@@ -16,11 +16,11 @@ export const stepRows: readonly Row[] = STEP_NAMES.flatMap((step) =>
     name: `${step}: ${name}`,
     protection: cut.protection(step),
     representative: cut.representative.includes(step),
-    fault: async (world: World) => {
-      await world.change();
+    fault: async (world: World): Promise<Ran | undefined> => {
+      await world.change({ migrated: !SWITCHED.includes(step) });
       const held = await holdAt(world, step, cut.stubborn === true);
       await expect(lockFree(world.site, 0), 'I3: the lock is held').rejects.toThrow();
-      return cut.make(world, step, held);
+      return (await cut.make(world, step, held)) ?? undefined;
     },
   })),
 );
@@ -30,7 +30,7 @@ interface Cut {
   readonly representative: readonly StepName[];
   /** The step does not end when it is asked to. */
   readonly stubborn?: boolean;
-  readonly make: (world: World, step: StepName, held: Held) => Promise<Ran | void>;
+  readonly make: (world: World, step: StepName, held: Held) => ReturnType<Row['fault']>;
 }
 
 function CUTS(): Readonly<Record<string, Cut>> {
@@ -41,37 +41,42 @@ function CUTS(): Readonly<Record<string, Cut>> {
       make: clientKilled,
     },
     'Ctrl-C': {
-      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      protection: (step) => protectionOfCancel(step),
       representative: ['code', 'activate', 'cleanup'],
       make: (world, step, held) => signalled(world, step, held, 'SIGINT', 130),
     },
     'Ctrl-C twice': {
-      protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
+      protection: (step) => protectionOfAll(step) ?? 'an end that is asked for is heard',
       representative: ['shared'],
       stubborn: true,
       make: interruptedTwice,
     },
     SIGTERM: {
-      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      protection: (step) => protectionOfCancel(step),
       representative: ['dependencies'],
       make: (world, step, held) => signalled(world, step, held, 'SIGTERM', 143),
     },
     SIGHUP: {
-      protection: (step) => protectionOfAll(step) ?? 'a cancel is heard',
+      protection: (step) => protectionOfCancel(step),
       representative: [],
       make: (world, step, held) => signalled(world, step, held, 'SIGHUP', 129),
     },
     'kill -9 of the session': {
-      protection: protectionOfDeadRun,
+      protection: (step) => protectionOfDead(step, 'deploy'),
       representative: ['migrate', 'activate', 'unlock'],
       make: sessionKilled,
     },
     'kill -9 of everything': {
-      protection: protectionOfDeadRun,
+      protection: (step) => protectionOfDead(step, 'unlock'),
       representative: ['restart'],
       make: everythingKilled,
     },
   };
+}
+
+function protectionOfCancel(step: StepName): Protection {
+  if (step === 'restart') return 'nothing is undone after the proof';
+  return protectionOfAll(step) ?? 'a cancel is heard';
 }
 
 function protectionOfAll(step: StepName): Protection | undefined {
@@ -99,22 +104,20 @@ function protectionOfAll(step: StepName): Protection | undefined {
   }
 }
 
-function protectionOfDeadRun(step: StepName): Protection {
+/** The deploy after it would hide what was left undone, and `unlock` does not. */
+function protectionOfDead(step: StepName, by: 'deploy' | 'unlock'): Protection {
   switch (step) {
     case 'lock':
       return 'what died before its plan is swept';
-    case 'check':
-    case 'code':
-    case 'shared':
-    case 'writable':
-    case 'validate':
-      return 'a dead run is found';
-    case 'cleanup':
-      return 'a dead run that was proven stays';
     case 'unlock':
       return 'the lock is in the kernel';
+    case 'cleanup':
+      return 'a dead run that was proven stays';
+    case 'check':
+    case 'code':
+      return 'a dead run is found';
     default:
-      return 'a dead run is undone';
+      return by === 'deploy' ? 'a dead run is found' : 'a dead run is undone';
   }
 }
 
@@ -132,11 +135,19 @@ const GOES_ON: readonly StepName[] = [
 /** From here on the release is proven, and stays. */
 const STAYS: readonly StepName[] = ['restart', 'cleanup', 'unlock'];
 
+/** Held here and undone, a migration would stay: the release was live. */
+const SWITCHED: readonly StepName[] = ['activate', 'restart'];
+
 /** Opens the gate of a step that goes on; long after whoever would cut it would have done so. */
 async function letGo(step: StepName, held: Held): Promise<void> {
-  if (!GOES_ON.includes(step)) return;
+  if (!GOES_ON.includes(step)) return openLate(held);
   await pause(300);
   await held.open();
+}
+
+/** A step that is not cut although it should be would be held for ever. */
+function openLate(held: Held): void {
+  setTimeout(() => held.open().catch(() => {}), 10_000).unref();
 }
 
 async function clientKilled(world: World, step: StepName, held: Held): Promise<void> {
@@ -205,20 +216,33 @@ async function sessionKilled(world: World, step: StepName, held: Held): Promise<
   return settledByNext(world, step, held);
 }
 
-async function everythingKilled(world: World, step: StepName, held: Held): Promise<Ran> {
-  killEverything(world, held);
-  await held.client;
-  return settledByNext(world, step, held);
-}
-
 /** The next deploy says what it found and what became of it, and works. */
 async function settledByNext(world: World, step: StepName, held: Held): Promise<Ran> {
   const next = world.start('deploy', SITE);
-  if (step !== 'lock' && step !== 'unlock')
-    await said(next, `died in ${step}: settling it first`);
+  if (leavesARun(step)) await said(next, `died in ${step}: settling it first`);
   await held.open();
   const { exitCode, stdout, stderr } = await next;
-  const became = step === 'cleanup' ? 'it stays' : 'it is undone';
-  if (step !== 'lock' && step !== 'unlock') expect(stderr).toContain(became);
+  if (leavesARun(step)) expect(stderr).toContain(became(step));
   return { exitCode, stdout: String(stdout), stderr: String(stderr) };
 }
+
+/** So does `unlock`, and goes no further. */
+async function everythingKilled(world: World, step: StepName, held: Held): Promise<void> {
+  killEverything(world, held);
+  await held.client;
+  const { exitCode, stderr } = await world.deployer('unlock', SITE);
+  expect(exitCode, stderr).toBe(0);
+  if (leavesARun(step)) {
+    expect(stderr).toContain(`died in ${step}: settling it first`);
+    expect(stderr).toContain(became(step));
+  }
+  expect(stderr).toMatch(step === 'lock' ? 'nothing is locked' : /it was held by:\n.*\n +Command:/);
+  await expectSettled(world);
+  const state = await world.state();
+  if (step === 'cleanup' || step === 'unlock') await expectLive(world, state);
+  else expect(state, 'undone').toEqual(world.before);
+}
+
+/** Before its plan is on the disk nothing has begun; without it nothing is left to do. */
+const leavesARun = (step: StepName): boolean => step !== 'lock' && step !== 'unlock';
+const became = (step: StepName): string => (step === 'cleanup' ? 'it stays' : 'it is undone');

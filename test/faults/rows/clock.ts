@@ -1,0 +1,49 @@
+import { expect } from 'vitest';
+import { SITE } from '../../support/lab.ts';
+import { sessionShim } from '../held.ts';
+import type { Row } from '../row.ts';
+import type { World } from '../world.ts';
+
+/** Clocks that do not go on: the session's own, by libfaketime. */
+export const clockRows: readonly Row[] = [
+  {
+    name: 'the clock was set back by an hour',
+    protection: 'an id is later than all before',
+    representative: true,
+    fault: async (world) => {
+      await world.change();
+      await clock(world, '-3600');
+      const next = await world.deployer('deploy', SITE);
+      await goesOn(world);
+      expect(next.exitCode, next.stderr).toBe(0);
+      expect((await world.lab.live()) > world.first).toBe(true);
+      return next;
+    },
+  },
+  {
+    name: 'two releases in one millisecond',
+    protection: 'an id is later than all before',
+    fault: async (world) => {
+      await clock(world, '2030-01-01 00:00:00');
+      for (const millisecond of ['000', '001']) {
+        await world.change();
+        const { exitCode, stderr } = await world.deployer('deploy', SITE);
+        expect(exitCode, stderr).toBe(0);
+        expect(await world.lab.live()).toMatch(
+          new RegExp(`^20(29|30)\\d{4}_\\d{6}_${millisecond}$`),
+        );
+      }
+      await goesOn(world);
+    },
+  },
+];
+
+const LIBRARY = '/usr/lib/$LIB/faketime/libfaketime.so.1';
+
+/** What the session takes for the time, in the words of libfaketime; what it waits for is measured by the true clock. */
+async function clock(world: World, time: string): Promise<void> {
+  const words = `LD_PRELOAD='${LIBRARY}' FAKETIME='${time}' FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1`;
+  await sessionShim(world, `${words} exec /usr/bin/python3 "$@"`);
+}
+
+const goesOn = (world: World): Promise<void> => sessionShim(world, 'exec /usr/bin/python3 "$@"');
