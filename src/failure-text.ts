@@ -3,10 +3,10 @@ import type { Failure } from './events.ts';
 /** A failure's reason as the end of a sentence: `: 2 problems`; empty where nothing is known. */
 export function reasonOf(failure: Failure | undefined): string {
   if (failure === undefined) return '';
+  if (failure.code === 124) return ': out of time'; // what it said while it was ended is no cause
   if (failure.message !== undefined) return `: ${failure.message}`;
   const count = failure.problems.length;
   if (count > 0) return `: ${count} problem${count === 1 ? '' : 's'}`;
-  if (failure.code === 124) return ': out of time';
   return failure.code > 128
     ? `: ended by signal ${failure.code - 128}`
     : `: exit code ${failure.code}`;

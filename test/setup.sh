@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf postgresql python3
+PACKAGES=(bash busybox ca-certificates curl dash faketime git gzip openssh-server openssl patchelf postgresql python3
   python3-pip python3-venv tar uwsgi-core uwsgi-plugin-python3)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
