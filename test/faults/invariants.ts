@@ -91,4 +91,4 @@ function expectTold({ said }: World): void {
 }
 
 const LIVE =
-  /live now: \S|current points to: \S|the target goes on by itself|not begun: |locked: another/;
+  /live now: \S|current points to: \S|the target goes on by itself|not begun: |nothing was done|locked: another/;

@@ -198,6 +198,11 @@ const PROTECTIONS = {
     find: 'problem(*no_such_branch(url, branch, refs))',
     replace: 'keep(sorted(refs.values())[0], "")',
   },
+  'a branch is a name': {
+    file: 'config/formats.js',
+    find: "without(/[ ~^:?*[\\\\]/, 'holds one of: space ~ ^ : ? * [ \\\\'), ",
+    replace: '',
+  },
   'every value is quoted': {
     file: 'shell.js',
     find: "return `'${value.replaceAll(\"'\", `'\\\\''`)}'`;",

@@ -3,12 +3,11 @@ import { execa } from 'execa';
 import { expect } from 'vitest';
 import { SITE } from '../../support/lab.ts';
 import { lockFree } from '../../support/under-way.ts';
-import { expectFailure } from '../failing.ts';
 import { holdAt } from '../held.ts';
 import type { Row } from '../row.ts';
 
 const MANY = Array.from({ length: 10_000 }, (_, index) => `many/${index}.ini`);
-const NAMES = ["it's a $HOME of ñandú's/local settings.ini", '-leading/--dash', 'ñ'];
+const NAMES = ["it's a $HOME of ñandú's/local settings.ini", 'a -- b', 'n\u0303'];
 
 /** Much of it, or with names that need care. */
 export const numberRows: readonly Row[] = [
@@ -45,7 +44,7 @@ export const numberRows: readonly Row[] = [
     name: 'names with spaces, apostrophes, $ and ñ',
     protection: 'every value is quoted',
     representative: true,
-    folder: "a $ite of ñandú's",
+    folder: "a site of ñandú's; 1 & 2",
     settings: { shared_files: ['.env', ...NAMES], branch: "it's/$HOME-ñ" },
     prepare: async ({ site, root, lab }) => {
       for (const name of NAMES) {
@@ -66,14 +65,15 @@ export const numberRows: readonly Row[] = [
     },
   },
   {
-    name: 'a line in a branch that looks like an option',
-    protection: 'the branch is looked for before anything is changed',
+    name: 'names that cannot be safe',
+    protection: 'a branch is a name',
     fault: async (world) => {
-      await expectFailure(world, {
-        step: 'check',
-        says: ['has no branch, tag or commit'],
-        settings: { branch: "$(touch 'owned')" },
-      });
+      await world.configure({ branch: "$(touch 'owned')" });
+      const { exitCode, stderr } = await world.deployer('deploy', SITE);
+      expect(exitCode, stderr).toBe(2);
+      expect(stderr).toContain('www.example.com.branch: holds one of: space');
+      await world.configure({});
+      expect(await world.state()).toEqual(world.before);
     },
   },
 ];
