@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort, type Lab, lab, SITE } from '../support/lab.ts';
 import { get, requestLoop } from '../support/request-loop.ts';
-import { CELERY, type Supervisor, supervisor } from '../support/supervisor.ts';
+import { CELERY, installSupervisor, type Supervisor, supervisor } from '../support/supervisor.ts';
 
 /** A Gunicorn as supervisor's users start it, and a Celery worker, both of one release. */
 let world: Lab;
@@ -15,18 +15,23 @@ beforeAll(async () => {
   port = await freePort();
   const { site, root } = world;
   const environment = `SECRET_KEY="only for tests",SAY="${root}/said",C_FORCE_ROOT="1"`;
-  daemon = await supervisor(world, {
-    web: {
-      command: `"${site}/current/.venv/bin/gunicorn" --bind 127.0.0.1:${port} --workers 2 --no-control-socket config.wsgi`,
-      directory: `${site}/current`,
-      environment,
+  const venv = `${root}/supervisor`;
+  await installSupervisor(venv);
+  daemon = await supervisor(
+    { venv, folder: `${root}/s` },
+    {
+      web: {
+        command: `"${site}/current/.venv/bin/gunicorn" --bind 127.0.0.1:${port} --workers 2 --no-control-socket config.wsgi`,
+        directory: `${site}/current`,
+        environment,
+      },
+      worker: {
+        command: `"${site}/current/.venv/bin/celery" -A guestbook.tasks worker --concurrency 2 --loglevel WARNING`,
+        directory: `${site}/current`,
+        environment,
+      },
     },
-    worker: {
-      command: `"${site}/current/.venv/bin/celery" -A guestbook.tasks worker --concurrency 2 --loglevel WARNING`,
-      directory: `${site}/current`,
-      environment,
-    },
-  });
+  );
   await world.configure({ restart: [{ supervisor: 'web' }, { supervisor: 'worker' }] });
   await world.project.commit('A worker', { ...(await requirements('1')), ...tasks('') });
 });

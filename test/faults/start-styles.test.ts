@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -6,6 +7,7 @@ import { quote } from '../../src/shell.ts';
 import { anotherPython, minorOf } from '../support/another-python.ts';
 import { freePort, SITE } from '../support/lab.ts';
 import { get, requestLoop } from '../support/request-loop.ts';
+import { installSupervisor, supervisor } from '../support/supervisor.ts';
 import { account, type OrdinaryUser } from '../support/tmp.ts';
 import { type UserWorld, userWorld } from '../support/user-world.ts';
 
@@ -28,8 +30,12 @@ const CHANGES = {
 } as const;
 type Change = keyof typeof CHANGES;
 
-/** Who runs Gunicorn: who deploys, or somebody else. */
-const OWNERS = { same: 'of who deploys', other: 'of another user' } as const;
+/** Who runs Gunicorn: who deploys, somebody else, or supervisor as somebody else. */
+const OWNERS = {
+  same: 'who deploys',
+  other: 'another user',
+  managed: 'another user, under supervisor',
+} as const;
 type Owner = keyof typeof OWNERS;
 
 let world: UserWorld;
@@ -45,6 +51,7 @@ beforeAll(async () => {
     environment('first', '/usr/bin/python3', '1'),
     environment('changed', '/usr/bin/python3', '2'),
     environment('python', python, '3'),
+    installSupervisor(`${world.root}/supervisor`),
   ]);
   await world.change(async (project) => {
     await project.commit('Name the environment', { ENVIRONMENT: 'first\n' });
@@ -118,14 +125,17 @@ async function outcome({ style, change, owner }: Cell): Promise<string> {
   const { exitCode, stderr } = await world.deployer(place, ['deploy', SITE, '--verbose']);
   const { failures } = await loop.stop();
   const { version, library } = JSON.parse((await get({ port: server.port }, '/version')).body);
-  const facts = `library ${library}, Python ${await server.python()}, ${failures.length} failed`;
+  const restarted = owner === 'managed' && exitCode === 0 && !stderr.includes('reloaded (HUP)');
+  const requests = restarted ? 'a pause' : `${failures.length} failed`;
+  const facts = `library ${library}, Python ${await server.python()}, ${requests}`;
 
   if (exitCode === 0) {
     expect(stderr).toContain('proven to be served');
     expect(version).toBe('2');
     expect(library, stderr).toBe({ same: '1', changed: '2', python: '3' }[change]);
     expect(await server.python(), stderr).toBe(change === 'python' ? minors.new : minors.old);
-    const how = /\((HUP|USR2, TERM)\)/.exec(stderr)?.[1] ?? /restarted by \w+/.exec(stderr)?.[0];
+    expect(failures.filter((each) => each.startsWith('HTTP'))).toEqual([]);
+    const how = restarted ? 'restarted' : /\((HUP|USR2, TERM)\)/.exec(stderr)?.[1];
     return `**${how}**: ${facts}`;
   }
   expect(exitCode, stderr).toBe(1);
@@ -160,6 +170,7 @@ async function serve(style: Style, site: string, owner: Owner): Promise<Server> 
     E: [world.root, [python, script, ...chdir], ''],
     F: [current, [python, script, ...chdir], current],
   }[style] as [string, string[], string];
+  if (owner === 'managed') return serveManaged([folder, words, pwd], site, port);
   const pidFile = `${owner === 'same' ? site : '/tmp'}/gunicorn-${port}.pid`;
   const options = [
     '--bind',
@@ -182,17 +193,50 @@ async function serve(style: Style, site: string, owner: Owner): Promise<Server> 
   if (owner === 'other') await expectHidden(await master());
   return {
     port,
-    python: async () => {
-      const worker = (await children(await master()))[0];
-      const { stdout } = await execa('readlink', [`/proc/${worker}/exe`]);
-      return /python(\d\.\d+)$/.exec(stdout)?.[1] as string;
-    },
+    python: async () => minorOfWorkers(await master()),
     [Symbol.asyncDispose]: async () => {
       process.kill(await master(), 'SIGTERM');
       await started;
       await gone(pidFile);
     },
   };
+}
+
+async function serveManaged(
+  [directory, words, pwd]: [string, string[], string],
+  site: string,
+  port: number,
+): Promise<Server> {
+  const options = `--bind 127.0.0.1:${port} --workers 2 --no-control-socket config.wsgi`;
+  const variables = { SECRET_KEY: 'only for tests', ...(pwd === '' ? {} : { PWD: pwd }) };
+  const daemon = await supervisor(
+    { venv: `${world.root}/supervisor`, folder: `${dirname(site)}/s`, owner: world.user.name },
+    {
+      web: {
+        command: `${words.map((word) => `"${word}"`).join(' ')} ${options}`,
+        directory,
+        user: serving.name,
+        environment: Object.entries(variables)
+          .map(([name, value]) => `${name}="${value}"`)
+          .join(','),
+      },
+    },
+  );
+  const master = async () => Number(await daemon.ask('pid', 'web'));
+  await daemon.ask('start', 'web');
+  await answering(port, () => '');
+  await expectHidden(await master());
+  return {
+    port,
+    python: async () => minorOfWorkers(await master()),
+    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+  };
+}
+
+async function minorOfWorkers(master: number): Promise<string> {
+  const worker = (await children(master))[0];
+  const { stdout } = await execa('readlink', [`/proc/${worker}/exe`]);
+  return /python(\d\.\d+)$/.exec(stdout)?.[1] as string;
 }
 
 /** What the cells of another user are about: without it they would prove nothing. */

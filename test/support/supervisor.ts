@@ -1,7 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import type { Lab } from './lab.ts';
 
 const WHEELHOUSE = fileURLToPath(new URL('wheelhouse.py', import.meta.url));
 
@@ -18,34 +17,45 @@ export interface Supervisor extends AsyncDisposable {
 /** The lines of a program, without its head: `{command, directory, …}`. */
 export type Program = Readonly<Record<string, string>>;
 
-export async function supervisor(
-  world: Lab,
-  programs: Readonly<Record<string, Program>>,
-): Promise<Supervisor> {
-  const folder = `${world.root}/s`;
-  const config = `${folder}/supervisord.conf`;
-  await mkdir(folder);
+/** Installs it into a new virtualenv. */
+export async function installSupervisor(venv: string): Promise<void> {
   const wheels = (await execa('/usr/bin/python3', [WHEELHOUSE, CELERY, SUPERVISOR])).stdout;
-  await execa('/usr/bin/python3', ['-m', 'venv', `${folder}/venv`]);
-  await execa(`${folder}/venv/bin/pip`, [
+  await execa('/usr/bin/python3', ['-m', 'venv', venv]);
+  await execa(`${venv}/bin/pip`, [
     ...['install', '--quiet', '--disable-pip-version-check', '--no-compile'],
     ...['--no-index', '--find-links', wheels, SUPERVISOR],
   ]);
+}
+
+/** `folder` is made for it; its path must be short, for there is a socket in it. `owner`: the account that may ask it. */
+export async function supervisor(
+  {
+    venv,
+    folder,
+    owner,
+  }: { readonly venv: string; readonly folder: string; readonly owner?: string },
+  programs: Readonly<Record<string, Program>>,
+): Promise<Supervisor> {
+  const config = `${folder}/supervisord.conf`;
+  await mkdir(folder);
   const sections = Object.entries(programs).map(([name, lines]) =>
     section(`program:${name}`, { autostart: 'false', stopasgroup: 'true', ...lines }),
   );
-  await writeFile(config, [...BASE, ...sections].join('\n'));
-  const daemon = execa(`${folder}/venv/bin/supervisord`, ['-c', config], {
+  const socket = section('unix_http_server', {
+    file: '%(here)s/s.sock',
+    ...(owner === undefined ? {} : { chown: owner }),
+  });
+  await writeFile(config, [...BASE, socket, ...sections].join('\n'));
+  const daemon = execa(`${venv}/bin/supervisord`, ['-c', config], {
     cwd: folder,
-    env: { PATH: '/usr/bin:/bin', HOME: world.root },
+    env: { PATH: '/usr/bin:/bin', HOME: folder },
     extendEnv: false,
     reject: false,
     stdio: 'ignore',
   });
   const ask = async (...words: readonly string[]) => {
-    const asked = [`${folder}/venv/bin/supervisorctl`, '-c', config, ...words] as const;
-    const [program, ...rest] = asked;
-    return (await execa(program, rest, { reject: false })).stdout;
+    return (await execa(`${venv}/bin/supervisorctl`, ['-c', config, ...words], { reject: false }))
+      .stdout;
   };
   while (!/^\w+ +STOPPED/m.test(await ask('status'))) {
     if (daemon.exitCode !== null && daemon.exitCode !== undefined) {
@@ -72,7 +82,6 @@ const BASE = [
     pidfile: '%(here)s/supervisord.pid',
     childlogdir: '%(here)s',
   }),
-  section('unix_http_server', { file: '%(here)s/s.sock' }),
   section('rpcinterface:supervisor', {
     'supervisor.rpcinterface_factory': 'supervisor.rpcinterface:make_main_rpcinterface',
   }),
