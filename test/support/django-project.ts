@@ -73,6 +73,7 @@ export async function createProject(path: string): Promise<Project> {
       .at(-1) as string;
     return { last: last.replace('.py', ''), next: Number(last.slice(0, 4)) + 1 };
   };
+  let names = 0;
   const migration = (number: number, name: string, after: string, operation: string) => ({
     [`guestbook/migrations/${fourDigits(number)}_${name}.py`]: MIGRATION(after, operation),
   });
@@ -131,8 +132,9 @@ export async function createProject(path: string): Promise<Project> {
       const files: Record<string, string> = {};
       let { last, next } = await migrations();
       for (const operation of operations) {
-        Object.assign(files, migration(next, 'more', last, operation));
-        last = `${fourDigits(next)}_more`;
+        const name = `more_${++names}`;
+        Object.assign(files, migration(next, name, last, operation));
+        last = `${fourDigits(next)}_${name}`;
         next += 1;
       }
       return commit('More migrations', files);
