@@ -87,7 +87,7 @@ describe('an exit code and words for every ending', () => {
     [
       'out of time',
       'deploy',
-      undone({ failure: failure({ code: 124 }) }),
+      undone({ failure: failure({ code: 124, problems: ['git died of signal 15'] }) }),
       undefined,
       1,
       /: out of time/,

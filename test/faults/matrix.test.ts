@@ -25,6 +25,7 @@ const ALL: readonly Row[] = [
   ...numberRows,
 ];
 const ROWS = process.env.FAULTS === 'all' ? ALL : ALL.filter((row) => row.representative);
+const ROOT = process.getuid?.() === 0;
 const PROVE = process.env.FAULTS_PROVE === '1';
 
 let folder: TmpFolder;
@@ -46,7 +47,8 @@ const without = (protection: Protection): Promise<string> => {
 };
 
 for (const row of ROWS) {
-  test.concurrent(row.name, { timeout: 240_000 }, async () => {
+  const options = { concurrent: true, timeout: 240_000 };
+  test.skipIf(row.needsRoot && !ROOT)(row.name, options, async () => {
     if (PROVE) await expectRed(row);
     else await runRow(row, { dependencies, limit: 180 });
   });

@@ -128,6 +128,11 @@ const PROTECTIONS = {
     find: 'if [ -L current ]; then readlink current >${RUN_FILES.previous}; else : >${RUN_FILES.previous}; fi',
     replace: 'readlink current >${RUN_FILES.previous} || :',
   },
+  'where Gunicorn listens is noted while there is room': {
+    file: 'target/gunicorn.py',
+    find: 'if found:\n        note_address(found, asked.address_file)',
+    replace: 'if False:\n        note_address(found, asked.address_file)',
+  },
   'the switch is one rename': {
     file: 'steps/activate.js',
     find: 'mv -f .deployer/switch/current .',
@@ -181,7 +186,7 @@ const PROTECTIONS = {
   'only what is ours goes': {
     file: 'target/retention.py',
     find: 'if re.fullmatch(ID, id) and id in records and records[id].ours}',
-    replace: 'if re.fullmatch(ID, id)}',
+    replace: 'if re.fullmatch(ID, id) and records.setdefault(id, Record(True, "failed", ""))}',
   },
   'what a killed Git left is swept': {
     file: 'target/mirror.py',

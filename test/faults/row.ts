@@ -10,6 +10,8 @@ export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder
   readonly protection: Protection;
   /** Runs in `npm test` too. */
   readonly representative?: boolean;
+  /** It mounts a filesystem. */
+  readonly needsRoot?: boolean;
   /**
    * Does the harm and asserts what must hold of it in particular. At its end the fault is over and the way is free for
    * the next deploy, which must work; where it made that itself, it resolves to it.

@@ -19,7 +19,6 @@ export const brokenRows: readonly Row[] = [
   {
     name: 'views that answer 500',
     protection: 'the release answers before the switch',
-    representative: true,
     settings: { health_check: undefined },
     fault: async (world) => {
       await world.lab.project.breakViews();
@@ -34,7 +33,6 @@ export const brokenRows: readonly Row[] = [
   {
     name: 'of two migrations the second fails',
     protection: 'migrations are reversed',
-    representative: true,
     fault: async (world) => {
       await world.lab.project.addFailingMigration();
       await world.push();

@@ -8,8 +8,7 @@ import { expectSettled } from '../invariants.ts';
 import type { Row } from '../row.ts';
 import { currentVersion, type World } from '../world.ts';
 
-/** The site and its backups on a small filesystem of their own, which becomes full, or read-only. */
-export const diskRows: readonly Row[] = [
+const rows: readonly Row[] = [
   {
     name: 'the disk has little room',
     protection: 'a disk with little room is refused',
@@ -57,7 +56,6 @@ export const diskRows: readonly Row[] = [
     (step): Row => ({
       name: `the disk is full in ${step}`,
       protection: 'what was done is undone',
-      representative: step === 'release',
       prepare: smallDisk,
       fault: async (world) => {
         await world.change({ migrated: step === 'migrate' }); // to reverse one takes room
@@ -90,7 +88,10 @@ export const diskRows: readonly Row[] = [
   ...(['restart', 'cleanup'] as const).map(
     (step): Row => ({
       name: `the disk is full in ${step}`,
-      protection: 'what is old goes',
+      protection:
+        step === 'restart'
+          ? 'where Gunicorn listens is noted while there is room'
+          : 'what is old goes',
       prepare: smallDisk,
       fault: async (world) => {
         await world.change();
@@ -107,7 +108,8 @@ export const diskRows: readonly Row[] = [
   ...(['backup', 'release', 'static'] as const).map(
     (step): Row => ({
       name: `no file can be made any more in ${step}`,
-      protection: 'what was done is undone',
+      protection:
+        step === 'backup' ? 'a backup that fails fails the deploy' : 'what was done is undone',
       prepare: smallDisk,
       fault: async (world) => {
         await world.change({ migrated: false }); // to reverse a migration takes room
@@ -154,6 +156,9 @@ export const diskRows: readonly Row[] = [
     },
   },
 ];
+
+/** The site and its backups on a small filesystem of their own, which becomes full, or read-only. */
+export const diskRows: readonly Row[] = rows.map((row) => ({ ...row, needsRoot: true }));
 
 async function smallDisk(world: World): Promise<void> {
   await mount(world, `${world.root}/srv`, 'size=200m,nr_inodes=3000');

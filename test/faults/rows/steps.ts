@@ -37,7 +37,7 @@ function CUTS(): Readonly<Record<string, Cut>> {
   return {
     'kill -9 of the client': {
       protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
-      representative: ['lock', 'release', 'migrate', 'restart'],
+      representative: ['release', 'migrate', 'restart'],
       make: clientKilled,
     },
     'Ctrl-C': {
@@ -63,7 +63,7 @@ function CUTS(): Readonly<Record<string, Cut>> {
     },
     'kill -9 of the session': {
       protection: (step) => protectionOfDead(step, 'deploy'),
-      representative: ['migrate', 'activate', 'unlock'],
+      representative: ['migrate', 'activate'],
       make: sessionKilled,
     },
     'kill -9 of everything': {
