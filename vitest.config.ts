@@ -2,7 +2,11 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 /** The fault suite: `npm run test:faults` runs all of it, `npm test` a part, and where both run, `npm test` nothing. */
 const FAULTS = process.env.FAULTS ?? 'part';
-const without = { all: [], part: ['test/faults/endurance.test.ts', 'test/faults/start-styles.test.ts'], none: ['test/faults/**'] };
+const without = {
+  all: [],
+  part: ['test/faults/endurance.test.ts', 'test/faults/start-styles.test.ts'],
+  none: ['test/faults/**'],
+};
 
 export default defineConfig({
   test: {
