@@ -724,11 +724,17 @@ def settle(client: Client, by: Run) -> bool:
 
 def ended(client: Client, run: Run, force: bool, undo: bool, index: int, pid: int) -> bool:
     """Stops the last script of a dead run, or, where it may not be stopped, waits for it and hears it out. What such a
-    script leaves running on purpose (a server) carries its mark too: there only its own shell counts."""
+    script leaves running on purpose (a server) carries its mark too: there only its own shell counts. A migration is
+    waited for even without its shell, but what a hook left behind in that step not for ever."""
     mark, output, end = b"%s:%d" % (run.id, index), Output(client, run.mask, run.log), now() + run.patience
-    kill, ear = run.entries[index].killable() and not undo, output_of(pid)
+    entry, ear = run.entries[index], output_of(pid)
+    kill = entry.killable() and not undo
     pipes: "Ears" = {} if ear is None else {ear: output.hear}
-    while kin(mark, pid) if kill else pid > 0 and born(pid) != b"-":
+    while True:
+        shell = pid > 0 and born(pid) != b"-"
+        rest = shell or ((kill or entry.endless()) and kin(mark, pid))
+        if not rest or (now() > end and not kill and not shell):
+            break
         if client.lost() or (now() > end and not force):
             return False
         if kill:
@@ -891,10 +897,11 @@ def refusal(error: Exception, run: "Optional[Run]") -> "Tuple[bytes, ...]":
             pass
         cure = "sudo install -d -o %s -g %s %s" % (user, group, quoted(os.fsdecode(run.place)))
         return text_of(error), os.fsencode(cure)
-    if run and isinstance(error, OSError):
+    if run and isinstance(error, OSError) and error.errno in (28, 30, 122):  # no space, read-only, quota
         place = quoted(os.fsdecode(run.place))
         cure = "see whether its filesystem has room and is mounted rw: df -h %s; df -i %s; findmnt -T %s"
-        return b"%s: %s" % (run.place, text_of(error)), os.fsencode(cure % (place, place, place))
+        where = b"" if error.filename else run.place + b": "
+        return where + text_of(error), os.fsencode(cure % (place, place, place))
     return text_of(error), b""
 
 

@@ -68,6 +68,20 @@ test('killed in a step that may be killed: the next run kills what is left of it
   await expectUnlocked(place.site);
 });
 
+test('a migration whose shell was killed with the session is waited for before it is undone', async () => {
+  await using place = await lab();
+  const migration =
+    'mkfifo go; { read -r line; rm go; echo ended >>order; } <go & kill -KILL $PPID $$';
+  await run(place.site, [
+    { name: 'migrate', orphan: 'never', run: migration, undo: 'echo undo migrate >>order' },
+  ]);
+  const next = begin(place.site, GOOD_RUN);
+  await next.saw((event) => event.type === 'recovering');
+  letGo(place.site);
+  expect(await next.outcome).toMatchObject({ how: 'done' });
+  expect(textIn(place.site, 'order')).toBe('ended\nundo migrate\nnext\n');
+});
+
 test.each(['finish', 'never'] as const)(
   'killed in a step that must end (%s): the next run hears it out, then undoes it once',
   async (orphan) => {
