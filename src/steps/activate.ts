@@ -2,7 +2,7 @@ import type { Site } from '../config/site.ts';
 import { RUN_FILES } from '../layout.ts';
 import { type Script, sh } from '../shell.ts';
 import { unknownMigrations } from './migrate.ts';
-import { checkServerConfig, restartTime, restoreServices } from './services.ts';
+import { checkServerConfig, restartTime, restoreServices, stopServices } from './services.ts';
 import type { Step } from './step.ts';
 
 /**
@@ -25,6 +25,7 @@ export const activate: Step = {
     previous=$(cat ${RUN_FILES.previous})
     if [ -z "$previous" ]; then
       [ ! -L current ] || rm -f current
+      ${stopServices(site)}
     else
       ${switchTo(sh`"$previous"`)}
       RELEASE=$(name_of "$previous")

@@ -26,6 +26,10 @@ export const restoreServices = (site: Site): Script =>
     sh`${healthCheck(site)} || answer warning 'the health check does not like what the old release answers'`,
   );
 
+/** Ends again what this run has started, where no release was live before. */
+export const stopServices = (site: Site): Script =>
+  lines(...servicesOf(site).flatMap(({ stop }) => stop ?? []));
+
 /** Seconds on top of one service's proof: for each service more, and for the health check. */
 export const restartTime = ({ healthCheck, restart, timeouts }: Site): number =>
   (restart.length - 1) * proofTime(timeouts) + healthCheckTime(healthCheck);
@@ -42,6 +46,7 @@ interface Service {
   readonly environment?: Script;
   readonly config?: Script;
   readonly restart: Script;
+  readonly stop?: Script;
 }
 
 const servicesOf = (site: Site): readonly Service[] =>
@@ -85,14 +90,16 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
 /** A manager's restart ends what serves, so a Gunicorn has read the new release's configuration before: once for all. */
 function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index: number): Service {
   const words = ['--kind', kind, '--name', name, '--venv', site.venv];
+  const seen = sh`--state ${servicesSeen(index)}`;
   const firstServer = site.restart.findIndex((each) => !['command', 'touch'].includes(each.kind));
   return {
-    check: sh`program service.py check ${words}`,
+    check: sh`program service.py check ${words} ${seen}`,
     environment: sh`program service.py environment ${words} --release "$RELEASE"`,
     ...(firstServer === index
       ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
       : {}),
-    restart: sh`program service.py restart ${words} ${proof(site)} --state ${servicesSeen(index)}`,
+    restart: sh`program service.py restart ${words} ${proof(site)} ${seen}`,
+    stop: sh`program service.py stop ${words} ${seen}`,
   };
 }
 

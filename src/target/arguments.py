@@ -12,7 +12,7 @@ class Arguments(NamedTuple):
     """
 
     verb: str
-    venv: str
+    venv: str = ".venv"
     release: str = ""
     at: str = ""
     state: str = ""

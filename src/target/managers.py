@@ -72,6 +72,9 @@ class Manager:
         """Stops it if it runs, and starts it by its command. The code says little: it may end a moment later."""
         raise NotImplementedError
 
+    def stop(self) -> Ran:
+        raise NotImplementedError
+
     def last_lines(self) -> str:
         """The end of its log; empty where we may not see it."""
         raise NotImplementedError

@@ -11,6 +11,8 @@ environment  does all that the command names exist in --release?
 restart      brings the service to --release, to which `current` points already: HUP for a Gunicorn where that is
              enough, else the manager's restart. `unproven=REASON` when what it runs cannot be seen.
 
+stop         ends it again if it did not run at `check`, which noted that in --state: there is no release any more.
+
 A manager's restart runs the command again, so it takes up everything, if only the command leads through `current`.
 """
 
@@ -47,13 +49,17 @@ LAST_LINES = 20
 
 def main(words: list[str]) -> None:
     asked = parse(words)
-    {"check": check, "environment": environment, "restart": restart}[asked.verb](asked)
+    {"check": check, "environment": environment, "restart": restart, "stop": stop}[asked.verb](asked)
 
 
 def check(asked: Arguments) -> None:
-    problem = obstacle(named(asked.kind, asked.name), asked)
+    one = named(asked.kind, asked.name)
+    problem = obstacle(one, asked)
     if problem:
         answer("problem", problem)
+    elif asked.state and not one.state().running:
+        with open(asked.state, "w", encoding="ascii") as file:
+            file.write("stopped\n")
     sys.exit(1 if problem else 0)
 
 
@@ -133,6 +139,14 @@ def missing(one: Manager, asked: Arguments) -> str:
 
 def restart(asked: Arguments) -> None:
     bring(named(asked.kind, asked.name), asked, time.monotonic() + float(asked.timeout))
+
+
+def stop(asked: Arguments) -> None:
+    one = named(asked.kind, asked.name)
+    if os.path.exists(asked.state) and not one.problem():
+        ran = one.stop()
+        if ran.code:
+            answer("warning", f"{one.describe} was started by this run and does not stop: {ran.said}")
 
 
 def bring(one: Manager, asked: Arguments, deadline: float) -> None:

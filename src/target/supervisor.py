@@ -73,6 +73,9 @@ class Program(Manager):
     def restart(self) -> Ran:
         return self.ask("restart", self.name)
 
+    def stop(self) -> Ran:
+        return self.ask("stop", self.name)
+
     def last_lines(self) -> str:
         names = [line.group(1) for line in map(STATUS.match, self.ask("status", self.name).said.splitlines()) if line]
         tails = [self.ask("tail", "-2000", name, channel) for name in names for channel in ("stdout", "stderr")]

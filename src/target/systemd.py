@@ -122,6 +122,9 @@ class Unit(Manager):
     def restart(self) -> Ran:
         return self.change("restart")
 
+    def stop(self) -> Ran:
+        return self.change("stop")
+
     def change(self, verb: str) -> Ran:
         if self.sudo:
             return run([*SUDO, *self.control, verb, self.name])

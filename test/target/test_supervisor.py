@@ -116,6 +116,17 @@ class Gunicorn(OneSupervisedSite):
         self.supervisor("stop", "web")
         self.assertIn("it will be started", self.service("check")["note"])
 
+    def test_one_that_a_failed_first_deploy_has_started_is_stopped_again(self):
+        self.web("B", autostart="false")
+        self.web("B", "other")
+        self.supervisor.start()
+        self.running("other")
+        for name in ("web", "other"):
+            self.service("check", name, "--state", f"{self.base}/{name}")
+            self.assertEqual(self.service("restart", name, "--release", self.r1).code, 0)
+            self.assertEqual(self.service("stop", name, "--state", f"{self.base}/{name}").code, 0)
+        self.assertRegex(self.supervisor("status")[1], r"other +RUNNING(.*\n)+web +STOPPED")
+
     def test_a_folder_or_a_command_that_names_a_release(self):
         for name, lines in (("web", {"directory": f"{self.lab.deploy}/releases/{self.r1}"}), ("other", {})):
             self.web("B", name, **lines)
@@ -271,7 +282,7 @@ class Accounts(OneSupervisedSite):
         self.assertIn("belongs to nobody", done["unproven"])
         pid = self.running()
         self.assertEqual((pid == before, served(pid)), (False, "V2 L2"))
-        done = self.as_deployer("restart", "web", "--release", self.r2, "--health-check", "yes")
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--health-check", "elsewhere")
         self.assertEqual((done.code, done["unproven"], done["served"]), (0, "", str(self.running())), done)
         self.assertIn("the health check decides", done["note"])
 
@@ -281,7 +292,7 @@ class Accounts(OneSupervisedSite):
         self.supervisor.start()
         self.running()
         self.lab.switch(self.r2)
-        done = self.as_deployer("restart", "web", "--release", self.r2, "--timeout", "5", "--health-check", "yes")
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--timeout", "5", "--health-check", "elsewhere")
         self.assertEqual(done.code, 1, done)
         self.assertIn(".deployer/environments/e1", done["message"])
 
