@@ -128,6 +128,7 @@ const startCommand = (
     extendEnv: false,
     reject: false,
     stdin: 'ignore',
+    forceKillAfterDelay: false, // what is asked to end takes the time that its undo takes
   });
 
 async function serve(
