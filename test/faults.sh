@@ -19,5 +19,5 @@ done
 
 [ "$(id -u)" -eq 0 ] || give_up 'npm run test:faults mounts filesystems: run it as root'
 npm run --silent build || give_up 'npm run test:faults FAILED: the build'
-node_modules/.bin/vitest run "${files[@]}" "${names[@]}" || give_up 'npm run test:faults FAILED'
+node_modules/.bin/vitest run --reporter=verbose "${files[@]}" "${names[@]}" || give_up 'npm run test:faults FAILED'
 echo 'npm run test:faults: all passed'

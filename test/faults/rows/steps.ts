@@ -112,7 +112,7 @@ function protectionOfDead(step: StepName, by: 'deploy' | 'unlock'): Protection {
     case 'unlock':
       return 'the lock is in the kernel';
     case 'cleanup':
-      return 'a dead run that was proven stays';
+      return by === 'deploy' ? 'a dead run is found' : 'a dead run that was proven stays';
     case 'check':
     case 'code':
       return 'a dead run is found';
