@@ -74,6 +74,7 @@ make_test_users() {
     say "making the account $user: some tests run as an ordinary user"
     useradd --create-home --shell /bin/sh "$user"
   done
+  usermod --password '*' "${TEST_USERS[0]}" # no password fits, but the account is not locked: sshd refuses those
 }
 
 find_target_pythons() {

@@ -4,10 +4,10 @@ import { DeployError } from '../errors.ts';
 import type { Report } from '../events.ts';
 import type { Interruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
-import { connect } from '../runners/connect.ts';
+import type { Connections } from '../runners/connect.ts';
 import { runSession } from '../session.ts';
 import { unsupportedRestarts } from '../steps/services.ts';
-import { refusedVerdict, type Verdict, verdict } from '../verdict.ts';
+import { codeOf, refusedVerdict, type Signal, type Verdict, verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
 
 /** Runs one command on one site, from the connection to the verdict. Never rejects: a refusal is a verdict too. */
@@ -18,13 +18,16 @@ export async function runOnSite(
   options: {
     readonly report: Report;
     readonly interruption: Interruption;
+    readonly connections: Connections;
     readonly force?: boolean;
   },
 ): Promise<Verdict> {
   try {
     refuseUnsupported(site);
     const plan = planFor(site);
-    await using runner = await connect(site);
+    await using runner = await options.connections.to(site, (message) =>
+      options.report({ type: 'warned', site: site.name, step: undefined, message }),
+    );
     const outcome = await runSession(runner, plan, {
       by: whoAmI(),
       command: context.typed,
@@ -35,10 +38,15 @@ export async function runOnSite(
     });
     return verdict(plan, outcome, options.interruption.signal);
   } catch (error) {
-    if (error instanceof DeployError) return refusedVerdict(site.name, error);
-    throw error;
+    if (!(error instanceof DeployError)) throw error;
+    const { signal } = options.interruption;
+    return refusedVerdict(site.name, signal === undefined ? error : interrupted(signal));
   }
 }
+
+/** A command that was stopped before it began. */
+export const interrupted = (signal: Signal): DeployError =>
+  new DeployError(codeOf(signal), 'not begun: interrupted');
 
 /** What sites.yml may say and this version cannot do yet, said before anything is touched. */
 export function refuseUnsupported(site: Site): void {

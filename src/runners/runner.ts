@@ -17,8 +17,9 @@ export interface RemoteProcess {
   release(): void;
 }
 
-/** Only exit 0 is success. */
+/** Only exit 0 is success. `lost`: it may go on; `unstarted`: there was no process. */
 export type Ending =
   | { readonly how: 'exit'; readonly code: number }
   | { readonly how: 'signal'; readonly signal: string }
-  | { readonly how: 'lost'; readonly reason: string };
+  | { readonly how: 'lost'; readonly reason: string }
+  | { readonly how: 'unstarted'; readonly reason: string };
