@@ -1,0 +1,69 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { DeployError } from '../../src/errors.ts';
+import { Hosts } from '../../src/runners/ssh/hosts.ts';
+import { quote } from '../../src/shell.ts';
+
+/** An account with an SSH configuration of its own, as far as `ssh` and we are concerned. */
+export interface SshClient {
+  readonly env: Readonly<Record<string, string>>;
+  /** What `ssh HOST true` says. */
+  ssh(host: string): Promise<Verdict>;
+  /** What comes of our connection; the warnings come with it. */
+  ours(host: string, env?: Readonly<Record<string, string>>): Promise<Verdict>;
+}
+
+export interface Verdict {
+  readonly in: boolean;
+  readonly said: string;
+}
+
+let count = 0;
+
+/** `ssh` reads the configuration of the account, whatever HOME says; so this one is called with `-F`. */
+export async function sshClient(
+  root: string,
+  config: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<SshClient> {
+  const folder = `${root}/ssh-client-${++count}`;
+  await mkdir(folder);
+  await writeFile(`${folder}/config`, config);
+  await writeFile(
+    `${folder}/ssh`,
+    `#!/bin/sh\nexec /usr/bin/ssh -F ${quote(`${folder}/config`)} "$@"\n`,
+  );
+  await chmod(`${folder}/ssh`, 0o755);
+  const env = { PATH: `${folder}:${process.env.PATH}`, HOME: root, ...variables };
+  return {
+    env,
+    ssh: async (host) => {
+      const options = { env, extendEnv: false, reject: false, stdin: 'ignore' } as const;
+      const { exitCode, stderr } = await execa(
+        'ssh',
+        ['-o', 'BatchMode=yes', host, 'true'],
+        options,
+      );
+      return { in: exitCode === 0, said: stderr };
+    },
+    ours: async (host, more = {}) => {
+      const warnings: string[] = [];
+      await using hosts = new Hosts({
+        env: { ...env, ...more },
+        terminal: undefined,
+        cancel: new AbortController().signal,
+      });
+      try {
+        const address = { host, user: undefined, port: undefined };
+        const open = await hosts.host(address, false, (text) => warnings.push(text));
+        const { ended, onOutput, onErrors } = await open.start(['true']);
+        onOutput(() => {});
+        onErrors(() => {});
+        return { in: (await ended).how === 'exit', said: warnings.join('\n') };
+      } catch (error) {
+        if (!(error instanceof DeployError)) throw error;
+        return { in: false, said: `${error.message}\nto do: ${error.hint}` };
+      }
+    },
+  };
+}
