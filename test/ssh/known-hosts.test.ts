@@ -155,8 +155,7 @@ test.each(rows)('known_hosts with $name: as ssh, $verdict', async (row) => {
   const text = row.lines().map((line) => `${line.replaceAll('PORT', String(server.port))}\n`);
   await writeFile(file, text.join(''));
   if (row.hashed) await execa('ssh-keygen', ['-q', '-H', '-f', file], { reject: false });
-  const client = await sshClient(
-    tmp.path,
+  await using client = await sshClient(
     `User ${user}
 Port ${server.port}
 IdentityFile "${key}"

@@ -1,11 +1,11 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { execa } from 'execa';
 import { DeployError } from '../../src/errors.ts';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';
-import { quote } from '../../src/shell.ts';
 
 /** An account with an SSH configuration of its own, as far as `ssh` and we are concerned. */
-export interface SshClient {
+export interface SshClient extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
   /** What `ssh HOST true` says. */
   ssh(host: string): Promise<Verdict>;
@@ -18,25 +18,22 @@ export interface Verdict {
   readonly said: string;
 }
 
-let count = 0;
-
-/** `ssh` reads the configuration of the account, whatever HOME says; so this one is called with `-F`. */
+/**
+ * `ssh` reads the configuration of the account, whatever HOME says; so this one is called with `-F`, in a folder whose
+ * name needs no quoting: for a jump host, `ssh` calls itself without any.
+ */
 export async function sshClient(
-  root: string,
   config: string,
   variables: Readonly<Record<string, string>> = {},
 ): Promise<SshClient> {
-  const folder = `${root}/ssh-client-${++count}`;
-  await mkdir(folder);
+  const folder = await mkdtemp(`${tmpdir()}/ssh-client-`);
   await writeFile(`${folder}/config`, config);
-  await writeFile(
-    `${folder}/ssh`,
-    `#!/bin/sh\nexec /usr/bin/ssh -F ${quote(`${folder}/config`)} "$@"\n`,
-  );
+  await writeFile(`${folder}/ssh`, `#!/bin/sh\nexec /usr/bin/ssh -F ${folder}/config "$@"\n`);
   await chmod(`${folder}/ssh`, 0o755);
-  const env = { PATH: `${folder}:${process.env.PATH}`, HOME: root, ...variables };
+  const env = { PATH: `${folder}:${process.env.PATH}`, HOME: folder, ...variables };
   return {
     env,
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
     ssh: async (host) => {
       const options = { env, extendEnv: false, reject: false, stdin: 'ignore' } as const;
       const { exitCode, stderr } = await execa(
