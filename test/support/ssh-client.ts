@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { execa } from 'execa';
+import type { Address } from '../../src/config/address.ts';
 import { DeployError } from '../../src/errors.ts';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';
 
@@ -10,7 +11,7 @@ export interface SshClient extends AsyncDisposable {
   /** What `ssh HOST true` says. */
   ssh(host: string): Promise<Verdict>;
   /** What comes of our connection; the warnings come with it. */
-  ours(host: string, env?: Readonly<Record<string, string>>): Promise<Verdict>;
+  ours(host: string | Address, env?: Readonly<Record<string, string>>): Promise<Verdict>;
 }
 
 export interface Verdict {
@@ -51,7 +52,8 @@ export async function sshClient(
         cancel: new AbortController().signal,
       });
       try {
-        const address = { host, user: undefined, port: undefined };
+        const address =
+          typeof host === 'string' ? { host, user: undefined, port: undefined } : host;
         const open = await hosts.host(address, false, (text) => warnings.push(text));
         const { ended, onOutput, onErrors } = await open.start(['true']);
         onOutput(() => {});
@@ -59,7 +61,7 @@ export async function sshClient(
         return { in: (await ended).how === 'exit', said: warnings.join('\n') };
       } catch (error) {
         if (!(error instanceof DeployError)) throw error;
-        return { in: false, said: `${error.message}\nto do: ${error.hint}` };
+        return { in: false, said: [...warnings, error.message, `to do: ${error.hint}`].join('\n') };
       }
     },
   };

@@ -1,4 +1,4 @@
-import { readdir, readlink, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readlink, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { stringify } from 'yaml';
 import type { Project } from './django-project.ts';
@@ -19,6 +19,8 @@ export interface SshWorld extends AsyncDisposable {
   readonly site: string;
   /** What a CI job sets. */
   readonly env: Readonly<Record<string, string>>;
+  /** The key of the host is known at this port, too. */
+  know(port: number): Promise<void>;
   /** Writes sites.yml: one site on the server, unless changed. */
   configure(changes: Record<string, unknown>): Promise<void>;
   change<T>(work: (project: Project) => Promise<T>): Promise<T>;
@@ -67,6 +69,7 @@ export async function sshWorld(): Promise<SshWorld> {
   await configure({});
   return {
     ...{ world, root, server, key, knownHosts, site, env, configure, start },
+    know: (port) => appendFile(knownHosts, `[127.0.0.1]:${port} ${server.hostKey}\n`),
     change: world.change,
     deployer: async (...args) => {
       const { exitCode, stdout, stderr } = await start(args);
