@@ -8,12 +8,15 @@ export interface Terminal {
   askHidden(question: string): Promise<string>;
 }
 
-/** Undefined where nobody can be asked: a script, a CI job. One question at a time, however many ask. */
-export function openTerminal(): Terminal | undefined {
+/**
+ * Undefined where nobody can be asked: a script, a CI job. One question at a time, however many ask; after `cancel` and
+ * Ctrl-D the answer is empty.
+ */
+export function openTerminal(cancel: AbortSignal): Terminal | undefined {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = (question: string, hidden: boolean) => {
-    const answer = last.then(() => asked(question, hidden));
+    const answer = last.then(() => asked(question, hidden, cancel));
     last = answer.catch(() => {});
     return answer;
   };
@@ -23,22 +26,20 @@ export function openTerminal(): Terminal | undefined {
   };
 }
 
-async function asked(question: string, hidden: boolean): Promise<string> {
-  if (hidden) process.stderr.write(question);
+async function asked(question: string, hidden: boolean, cancel: AbortSignal): Promise<string> {
   const prompt = createInterface({
     input: process.stdin,
     output: hidden ? nowhere() : process.stderr,
     terminal: true,
     historySize: 0,
   });
+  if (hidden) process.stderr.write(question); // not before the terminal has ceased to show what is typed
   const ended = new AbortController();
-  prompt.on('close', () => ended.abort()); // Ctrl-D
-  prompt.on('SIGINT', () => {
-    process.kill(process.pid, 'SIGINT'); // in raw mode, Ctrl-C is only a key
-    prompt.close();
-  });
+  prompt.on('close', () => ended.abort());
+  prompt.on('SIGINT', () => process.kill(process.pid, 'SIGINT')); // in raw mode, Ctrl-C is only a key
+  const signal = AbortSignal.any([ended.signal, cancel]);
   try {
-    return await prompt.question(hidden ? '' : question, { signal: ended.signal });
+    return await prompt.question(hidden ? '' : question, { signal });
   } catch {
     return '';
   } finally {

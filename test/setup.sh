@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash git gzip openssh-server openssl patchelf python3 python3-pip python3-venv tar)
+PACKAGES=(bash busybox ca-certificates curl dash fish git gzip openssh-server openssl patchelf python3 python3-pip python3-venv tar tcsh zsh)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8

@@ -86,7 +86,7 @@ async function run(
   using interruption = listenForInterruption((count) => show.say(count === 1 ? STOPPING : LEAVING));
   await using connections = openConnections({
     env: context.io.env,
-    terminal: context.globals.yes ? undefined : openTerminal(),
+    terminal: context.globals.yes ? undefined : openTerminal(interruption.cancel),
     cancel: interruption.cancel,
   });
   return await inParallel(sites, hostOf, width, async (site) => {

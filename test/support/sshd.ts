@@ -100,8 +100,8 @@ export async function publicKey(path: string): Promise<string> {
 async function stopped(server: ChildProcess): Promise<void> {
   if (server.exitCode !== null || server.signalCode !== null) return;
   const ended = new Promise((resolve) => server.once('close', resolve));
-  const { stdout } = await execa('pgrep', ['-P', String(server.pid)], { reject: false });
-  for (const pid of stdout.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGTERM');
+  const children = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
+  for (const pid of children.split(' ').filter(Boolean)) process.kill(Number(pid), 'SIGTERM');
   server.kill('SIGTERM');
   await ended;
 }
