@@ -206,6 +206,16 @@ const rows: readonly Row[] = [
     config: 'IdentityFile GOOD\nHost web1\nPort 1\nProxyJump hop\nHost hop\nPort HOP',
   },
   {
+    name: 'ProxyCommand',
+    in: true,
+    config: `Host web1\nPort TARGET\nIdentityFile GOOD\nProxyCommand bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'`,
+  },
+  {
+    name: 'a ProxyCommand that fails',
+    in: false,
+    config: 'Host web1\nPort TARGET\nIdentityFile GOOD\nProxyCommand false',
+  },
+  {
     name: 'ProxyJump none',
     in: true,
     config: 'Host web1\nPort TARGET\nIdentityFile GOOD\nProxyJump none\nHost *\nProxyJump hop',

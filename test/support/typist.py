@@ -1,4 +1,5 @@
-"""Runs a command on a terminal of its own, and types: typist.py COMMAND WORD... with lines EXPECTED<TAB>ANSWER on stdin.
+"""Runs a command on a terminal of its own, and types: typist.py COMMAND WORD... with lines EXPECTED<TAB>ANSWER on
+stdin.
 
 Each answer is typed when its expected text appears. All that the terminal showed goes to stdout; the exit code is the
 command's.

@@ -14,6 +14,8 @@ export interface Destination {
   readonly port: number;
   /** `[USER@]HOST[:PORT]` each, the first one first; empty: reached directly. */
   readonly jumps: readonly string[];
+  /** A shell command whose standard input and output lead there. */
+  readonly proxyCommand: string | undefined;
   /** Absolute paths, whether they are there or not, in the order in which they are tried. */
   readonly identityFiles: readonly string[];
   /** Nothing of the agent is offered but these. */
@@ -37,8 +39,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /**
  * What `ssh` would do for this address, as `ssh -G` tells it; DEPLOYER_IDENTITY and DEPLOYER_KNOWN_HOSTS win. Where
- * OpenSSH is not installed: its defaults, and `warn` is told. Throws a DeployError where the configuration has a fault,
- * or asks for what cannot be done here.
+ * OpenSSH is not installed: its defaults, and `warn` is told. Throws a DeployError where the configuration has a fault.
  */
 export async function destinationOf(
   address: Address,
@@ -53,11 +54,11 @@ export async function destinationOf(
   }
   const said = settings ?? DEFAULTS;
   const one = (key: string) => said.get(key)?.[0];
-  refuseProxyCommand(address.host, one('proxycommand'));
   const host = one('hostname') ?? address.host;
   const user = address.user ?? one('user') ?? accountName();
   const port = address.port ?? Number(one('port') ?? 22);
-  const file = pathMaker({ h: host, n: address.host, r: user, p: String(port) }, env);
+  const fill = tokenFiller({ h: host, n: address.host, r: user, p: String(port) });
+  const file = (path: string) => expanded(fill(path.replace(/^~(?=\/|$)/, homeFolder())), env);
   const identity = env.DEPLOYER_IDENTITY;
   const known = env.DEPLOYER_KNOWN_HOSTS;
   return {
@@ -66,6 +67,7 @@ export async function destinationOf(
     user,
     port,
     jumps: jumpsIn(one('proxyjump')),
+    proxyCommand: commandIn(one('proxycommand'), fill),
     identityFiles: identity ? [absolute(identity)] : (said.get('identityfile') ?? []).map(file),
     identitiesOnly: identity ? true : one('identitiesonly') === 'yes',
     agent: agentSocket(one('identityagent'), env, file),
@@ -96,7 +98,6 @@ const DEFAULTS: Settings = new Map([
 
 /** Undefined: there is no `ssh` here. */
 async function sshSettings({ host, user, port }: Address, env: Env): Promise<Settings | undefined> {
-  const { DEPLOYER_PASSWORD: _1, DEPLOYER_PASSPHRASE: _2, ...rest } = env; // `Match exec` runs commands
   const words = [
     '-G',
     ...(user === undefined ? [] : ['-l', user]),
@@ -107,7 +108,7 @@ async function sshSettings({ host, user, port }: Address, env: Env): Promise<Set
     const child = execFile(
       'ssh',
       words,
-      { env: rest, timeout: 20_000 },
+      { env: withoutSecrets(env), timeout: 20_000 },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
         else if (error.code === 'ENOENT') resolve(undefined);
@@ -126,17 +127,19 @@ async function sshSettings({ host, user, port }: Address, env: Env): Promise<Set
   return settings;
 }
 
+/** The environment of a command that the SSH configuration names: a ProxyCommand, or one of `Match exec`. */
+export function withoutSecrets(env: Env): NodeJS.ProcessEnv {
+  const { DEPLOYER_PASSWORD: _password, DEPLOYER_PASSPHRASE: _passphrase, ...rest } = env;
+  return rest;
+}
+
 const faultIn = (host: string, said: string): DeployError =>
   new DeployError('unreachable', `ssh cannot read its configuration for ${host}: ${said}`, {
     hint: `mend it until "ssh -G ${host}" says nothing on stderr`,
   });
 
-function refuseProxyCommand(host: string, command: string | undefined): void {
-  if (command === undefined || command === 'none') return;
-  throw new DeployError('unreachable', `${host}: ProxyCommand is not supported`, {
-    hint: `use ProxyJump in ~/.ssh/config instead of: ProxyCommand ${command}`,
-  });
-}
+const commandIn = (text = 'none', fill: (text: string) => string): string | undefined =>
+  text === 'none' ? undefined : fill(text);
 
 const jumpsIn = (text = 'none'): readonly string[] => (text === 'none' ? [] : text.split(','));
 
@@ -170,24 +173,22 @@ function filesIn(text = ''): readonly string[] {
   return files;
 }
 
-/** Expands `~`, `${NAME}` and the tokens of ssh_config(5). */
-function pathMaker(tokens: Readonly<Record<string, string>>, env: Env): (path: string) => string {
-  const home = homeFolder();
+/** Expands the tokens of ssh_config(5). */
+function tokenFiller(tokens: Readonly<Record<string, string>>): (text: string) => string {
   const known: Readonly<Record<string, string>> = {
     '%': '%',
-    d: home,
+    d: homeFolder(),
     i: String(process.getuid?.() ?? ''),
     l: hostname(),
     L: hostname().split('.')[0] ?? '',
     u: accountName(),
     ...tokens,
   };
-  return (path) =>
-    path
-      .replace(/^~(?=\/|$)/, home)
-      .replace(/%(.)/g, (whole, letter: string) => known[letter] ?? whole)
-      .replace(/\$\{(\w+)\}/g, (whole, name: string) => env[name] ?? whole);
+  return (text) => text.replace(/%(.)/g, (whole, letter: string) => known[letter] ?? whole);
 }
+
+const expanded = (path: string, env: Env): string =>
+  path.replace(/\$\{(\w+)\}/g, (whole, name: string) => env[name] ?? whole);
 
 const accountName = (): string => account()?.username ?? 'root';
 

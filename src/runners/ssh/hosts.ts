@@ -1,10 +1,11 @@
-import type { Duplex } from 'node:stream';
+import { spawn } from 'node:child_process';
+import { Duplex } from 'node:stream';
 import type { Client } from 'ssh2';
 import type { Address } from '../../config/address.ts';
 import { DeployError } from '../../errors.ts';
 import type { Terminal } from '../../terminal.ts';
 import { connectTo, type Means } from './connection.ts';
-import { type Destination, destinationOf, jumpAddress } from './destination.ts';
+import { type Destination, destinationOf, jumpAddress, withoutSecrets } from './destination.ts';
 import { Host } from './host.ts';
 import { Passphrases } from './passphrases.ts';
 
@@ -74,7 +75,9 @@ export class Hosts implements AsyncDisposable {
     const hops = jumps ?? to.jumps;
     const last = hops.at(-1);
     if (last === undefined) {
-      return { chain: [await connectTo(to, this.#means, async () => undefined)], to };
+      const command = to.proxyCommand;
+      const way = async () => (command === undefined ? undefined : streamOf(command, this.#env));
+      return { chain: [await connectTo(to, this.#means, way)], to };
     }
     const rest = hops.slice(0, -1);
     const { chain } = await this.#dial(jumpAddress(last), warn, {
@@ -113,4 +116,17 @@ function through(client: Client, jump: string, { name, host, port }: Destination
       );
     }),
   );
+}
+
+/** What a ProxyCommand makes of its input is the connection. In a session of its own: a Ctrl-C is not for it. */
+function streamOf(command: string, env: SshOptions['env']): Duplex {
+  const child = spawn('/bin/sh', ['-c', `exec ${command}`], {
+    env: withoutSecrets(env),
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  });
+  const stream = Duplex.from({ readable: child.stdout, writable: child.stdin });
+  stream.on('error', () => {}).on('close', () => child.kill());
+  child.on('error', (error) => stream.destroy(error));
+  return stream;
 }
