@@ -19,8 +19,8 @@ export interface SshWorld extends AsyncDisposable {
   readonly site: string;
   /** What a CI job sets. */
   readonly env: Readonly<Record<string, string>>;
-  /** The key of the host is known at this port, too. */
-  know(port: number): Promise<void>;
+  /** The client knows this host key at this port; without one, the server's. */
+  know(port: number, hostKey?: string): Promise<void>;
   /** Writes sites.yml: one site on the server, unless changed. */
   configure(changes: Record<string, unknown>): Promise<void>;
   change<T>(work: (project: Project) => Promise<T>): Promise<T>;
@@ -69,7 +69,8 @@ export async function sshWorld(): Promise<SshWorld> {
   await configure({});
   return {
     ...{ world, root, server, key, knownHosts, site, env, configure, start },
-    know: (port) => appendFile(knownHosts, `[127.0.0.1]:${port} ${server.hostKey}\n`),
+    know: (port, hostKey = server.hostKey) =>
+      appendFile(knownHosts, `[127.0.0.1]:${port} ${hostKey}\n`),
     change: world.change,
     deployer: async (...args) => {
       const { exitCode, stdout, stderr } = await start(args);
