@@ -13,7 +13,7 @@ export interface RemoteProcess {
   onErrors(hear: (data: Buffer) => void): void;
   /** Never rejects. */
   readonly ended: Promise<Ending>;
-  /** Lets go of the process without ending it: it sees the end of its input. */
+  /** Lets go of the process without ending it: it sees the end of its input, and nothing of it is heard any more. */
   release(): void;
 }
 

@@ -101,7 +101,13 @@ async function stopped(server: ChildProcess): Promise<void> {
   if (server.exitCode !== null || server.signalCode !== null) return;
   const ended = new Promise((resolve) => server.once('close', resolve));
   const children = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-  for (const pid of children.split(' ').filter(Boolean)) process.kill(Number(pid), 'SIGTERM');
+  for (const pid of children.split(' ').filter(Boolean)) {
+    try {
+      process.kill(Number(pid), 'SIGTERM');
+    } catch {
+      // it has just ended by itself
+    }
+  }
   server.kill('SIGTERM');
   await ended;
 }

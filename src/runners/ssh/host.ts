@@ -93,7 +93,8 @@ export class Host implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const client of [this.#client, ...this.#behind]) await ended(client);
+    if (!this.isLost) await ended(this.#client);
+    for (const client of this.#behind) await ended(client);
   }
 }
 
@@ -129,8 +130,7 @@ function processOf(channel: ClientChannel, whyLost: () => string): RemoteProcess
     ended,
     release: () => {
       channel.end();
-      channel.resume();
-      channel.stderr.resume();
+      for (const stream of [channel, channel.stderr]) stream.removeAllListeners('data').resume(); // unread, it would never close
     },
   };
 }

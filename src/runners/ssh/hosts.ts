@@ -42,11 +42,19 @@ export class Hosts implements AsyncDisposable {
    */
   async host(address: Address, forwardAgent: boolean, warn: Warn): Promise<Host> {
     const key = JSON.stringify([address.user, address.host, address.port, forwardAgent]);
-    const open = this.#hosts.get(key);
-    if (open !== undefined && !(await open).isLost) return open;
-    const opening = this.#open(address, forwardAgent, warn);
-    this.#hosts.set(key, opening);
-    return opening;
+    const before = this.#hosts.get(key);
+    if (before === undefined) {
+      const opening = this.#open(address, forwardAgent, warn);
+      this.#hosts.set(key, opening);
+      return opening;
+    }
+    const host = await before;
+    if (!host.isLost) return host;
+    if (this.#hosts.get(key) === before) {
+      this.#hosts.delete(key);
+      await host[Symbol.asyncDispose]();
+    }
+    return this.host(address, forwardAgent, warn);
   }
 
   async #open(address: Address, forwardAgent: boolean, warn: Warn): Promise<Host> {
