@@ -87,7 +87,7 @@ export class Conversation {
   #closed(ending: Ending): void {
     const reason = reasonOf(ending);
     const errors = this.#errors.trim();
-    if (this.#frames.greeted) {
+    if (this.#frames.greeted || ending.how === 'lost') {
       this.#lost([reason, ...errors.split('\n').slice(-1)].filter(Boolean).join(': '));
     } else {
       const lines = [`no session could be started: ${reason}`, errors, this.#frames.noise.trim()];
@@ -282,6 +282,6 @@ function servedBy(answers: Answers): Served | undefined {
 }
 
 function reasonOf(ending: Ending): string {
-  if (ending.how === 'lost') return ending.reason;
+  if (ending.how === 'lost' || ending.how === 'unstarted') return ending.reason;
   return `it ended with ${ending.how === 'exit' ? `exit code ${ending.code}` : ending.signal}`;
 }

@@ -127,6 +127,6 @@ function unasked(lines: readonly string[]): DeployError {
 }
 
 function endingText(ending: Ending): string {
-  if (ending.how === 'lost') return ending.reason;
+  if (ending.how === 'lost' || ending.how === 'unstarted') return ending.reason;
   return `it ended with ${ending.how === 'exit' ? `exit code ${ending.code}` : ending.signal}`;
 }

@@ -92,6 +92,8 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
 
 /** The same for a command that never came to a session. */
 export function refusedVerdict(site: string, error: DeployError): Verdict {
+  const [summary = '', ...rest] = error.message.split('\n');
+  const advice = error.hint === undefined ? [] : `to do: ${error.hint}`.split('\n');
   return {
     site,
     exit: error.exitCode,
@@ -99,8 +101,8 @@ export function refusedVerdict(site: string, error: DeployError): Verdict {
     release: '',
     commit: '',
     live: undefined,
-    summary: error.message,
-    details: error.hint === undefined ? [] : [`to do: ${error.hint}`],
+    summary,
+    details: [...rest, ...advice],
   };
 }
 

@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash faketime git gzip openssh-server openssl patchelf postgresql python3
-  python3-pip python3-venv tar uwsgi-core uwsgi-plugin-python3)
+PACKAGES=(bash busybox ca-certificates curl dash faketime fish git gzip openssh-server openssl patchelf postgresql
+  python3 python3-pip python3-venv tar tcsh uwsgi-core uwsgi-plugin-python3 zsh)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8
@@ -77,6 +77,7 @@ make_test_users() {
     say "making the account $user: some tests run as an ordinary user"
     useradd --create-home --shell /bin/sh "$user"
   done
+  usermod --password '*' "${TEST_USERS[0]}" # no password fits, but the account is not locked: sshd refuses those
 }
 
 find_target_pythons() {

@@ -1,8 +1,8 @@
 import type { Site } from '../config/site.ts';
 import { DeployError } from '../errors.ts';
 import { ask } from '../question.ts';
-import { connect } from '../runners/connect.ts';
 import { visible } from '../secrets.ts';
+import { connectionsFor, warnOn } from './connections.ts';
 import type { Context } from './context.ts';
 import { table } from './table.ts';
 
@@ -21,9 +21,11 @@ export interface Backup {
 }
 
 /** Lists them, the newest last. Resolves to the exit code. */
-export async function listBackups({ io, globals }: Context, site: Site): Promise<number> {
+export async function listBackups(context: Context, site: Site): Promise<number> {
+  const { io, globals } = context;
   const found: Backup[] = [];
-  await using runner = await connect(site);
+  await using connections = connectionsFor(context);
+  await using runner = await connections.to(site, warnOn(context, site.name));
   const words = [site.backupPath, site.name];
   for await (const answer of ask(runner, { program: BACKUPS_PROGRAM, words })) {
     if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));

@@ -9,10 +9,10 @@ import { DeployError } from '../errors.ts';
 import { listenForInterruption } from '../interruption.ts';
 import { suggestion } from '../nearest.ts';
 import { type Answer, ask } from '../question.ts';
-import { connect } from '../runners/connect.ts';
 import { visible } from '../secrets.ts';
 import { codeOf, type Signal } from '../verdict.ts';
 import { BACKUPS_PROGRAM, type Backup, listBackups } from './backup-list.ts';
+import { connectionsFor, warnOn } from './connections.ts';
 import type { Context } from './context.ts';
 import { configuredSites } from './on-sites.ts';
 
@@ -26,7 +26,8 @@ export async function backups(
   return wanted === undefined ? listBackups(context, site) : get(context, site, wanted);
 }
 
-async function get({ io, globals }: Context, site: Site, name: string): Promise<number> {
+async function get(context: Context, site: Site, name: string): Promise<number> {
+  const { io, globals } = context;
   if (name.includes('/') || name === '')
     throw new DeployError('usage', `a backup is named without a folder: ${visible(name)}`, {
       hint: `deployer backups ${site.name} lists them; it is put into the current folder`,
@@ -43,7 +44,8 @@ async function get({ io, globals }: Context, site: Site, name: string): Promise<
       ),
     ),
   );
-  await using runner = await connect(site);
+  await using connections = connectionsFor(context, stop.signal);
+  await using runner = await connections.to(site, warnOn(context, site.name));
   const words = [site.backupPath, site.name, name];
   const answers = ask(runner, { program: BACKUPS_PROGRAM, words, cancel: stop.signal });
   try {

@@ -7,10 +7,11 @@ import { listenForInterruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
 import { targetOf } from '../runners/connect.ts';
 import { configPath, readSites } from '../sites-file.ts';
-import { codeOf, refusedVerdict, type Verdict } from '../verdict.ts';
+import { refusedVerdict, type Verdict } from '../verdict.ts';
+import { connectionsFor } from './connections.ts';
 import type { Context } from './context.ts';
 import { type Presentation, presentation } from './presentation.ts';
-import { runOnSite } from './site-run.ts';
+import { interrupted, runOnSite } from './site-run.ts';
 
 /** One command as it works on any site. */
 export interface SiteCommand {
@@ -83,16 +84,15 @@ async function run(
   width: Width,
 ): Promise<readonly Verdict[]> {
   using interruption = listenForInterruption((count) => show.say(count === 1 ? STOPPING : LEAVING));
+  await using connections = connectionsFor(context, interruption.cancel);
   return await inParallel(sites, hostOf, width, async (site) => {
     show.announce(site, `${command.action(site)} (${targetOf(site)})`);
     const result = interruption.signal
-      ? refusedVerdict(
-          site.name,
-          new DeployError(codeOf(interruption.signal), 'not begun: interrupted'),
-        )
+      ? refusedVerdict(site.name, interrupted(interruption.signal))
       : await runOnSite(site, command.plan, context, {
           report: show.report,
           interruption,
+          connections,
           force: command.force ?? false,
         });
     show.result(result);

@@ -4,9 +4,9 @@ import { DeployError } from '../errors.ts';
 import type { Report } from '../events.ts';
 import type { Interruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
-import { connect } from '../runners/connect.ts';
+import type { Connections } from '../runners/connect.ts';
 import { runSession } from '../session.ts';
-import { refusedVerdict, type Verdict, verdict } from '../verdict.ts';
+import { codeOf, refusedVerdict, type Signal, type Verdict, verdict } from '../verdict.ts';
 import type { Context } from './context.ts';
 
 /** Runs one command on one site, from the connection to the verdict. Never rejects: a refusal is a verdict too. */
@@ -17,12 +17,15 @@ export async function runOnSite(
   options: {
     readonly report: Report;
     readonly interruption: Interruption;
+    readonly connections: Connections;
     readonly force?: boolean;
   },
 ): Promise<Verdict> {
   try {
     const plan = planFor(site);
-    await using runner = await connect(site);
+    await using runner = await options.connections.to(site, (message) =>
+      options.report({ type: 'warned', site: site.name, step: undefined, message }),
+    );
     const outcome = await runSession(runner, plan, {
       by: whoAmI(),
       command: context.typed,
@@ -33,10 +36,15 @@ export async function runOnSite(
     });
     return verdict(plan, outcome, options.interruption.signal);
   } catch (error) {
-    if (error instanceof DeployError) return refusedVerdict(site.name, error);
-    throw error;
+    if (!(error instanceof DeployError)) throw error;
+    const { signal } = options.interruption;
+    return refusedVerdict(site.name, signal === undefined ? error : interrupted(signal));
   }
 }
+
+/** A command that was stopped before it began. */
+export const interrupted = (signal: Signal): DeployError =>
+  new DeployError(codeOf(signal), 'not begun: interrupted');
 
 function whoAmI(): string {
   try {

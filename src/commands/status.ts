@@ -3,8 +3,9 @@ import type { Site } from '../config/site.ts';
 import { DeployError } from '../errors.ts';
 import { inParallel } from '../fleet.ts';
 import { ask } from '../question.ts';
-import { connect, targetOf } from '../runners/connect.ts';
+import { type Connections, targetOf } from '../runners/connect.ts';
 import { mask, secretsOf, visible } from '../secrets.ts';
+import { connectionsFor, warnOn } from './connections.ts';
 import type { Context } from './context.ts';
 import { commonExit, configuredSites, hostOf } from './on-sites.ts';
 import { type SiteStatus, statusLines } from './status-text.ts';
@@ -25,7 +26,10 @@ export async function showStatus(context: Context, name: string | undefined): Pr
   const sites = await configuredSites(context, (all) =>
     name === undefined ? all : [selectSite(all, name)],
   );
-  const told = await inParallel(sites, hostOf, { hosts: 4, perHost: 1 }, statusOf);
+  await using connections = connectionsFor(context);
+  const told = await inParallel(sites, hostOf, { hosts: 4, perHost: 1 }, (site) =>
+    statusOf(site, context, connections),
+  );
   for (const [index, { site, exit, status, error, hint }] of told.entries()) {
     const head = { site: site.name, target: targetOf(site) };
     if (globals.json) {
@@ -51,9 +55,9 @@ interface Told {
   readonly hint?: string | undefined;
 }
 
-async function statusOf(site: Site): Promise<Told> {
+async function statusOf(site: Site, context: Context, connections: Connections): Promise<Told> {
   try {
-    return { site, exit: 0, status: await askStatus(site) };
+    return { site, exit: 0, status: await askStatus(site, context, connections) };
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
     return {
@@ -65,8 +69,12 @@ async function statusOf(site: Site): Promise<Told> {
   }
 }
 
-async function askStatus(site: Site): Promise<SiteStatus> {
-  await using runner = await connect(site);
+async function askStatus(
+  site: Site,
+  context: Context,
+  connections: Connections,
+): Promise<SiteStatus> {
+  await using runner = await connections.to(site, warnOn(context, site.name));
   let status: SiteStatus | undefined;
   for await (const answer of ask(runner, { program: STATUS_PROGRAM, words: [site.deployPath] })) {
     if (answer.kind === 'refused') throw new DeployError('failed', answer.words.join(' '));

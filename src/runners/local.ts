@@ -15,7 +15,7 @@ function startLocal([command, ...words]: readonly string[]): RemoteProcess {
   const child = spawn(command as string, words, { stdio: 'pipe', detached: true });
   child.stdin.on('error', () => {});
   const ended = new Promise<Ending>((resolve) => {
-    child.on('error', (error) => resolve({ how: 'lost', reason: error.message }));
+    child.on('error', (error) => resolve({ how: 'unstarted', reason: error.message }));
     child.on('close', (code, signal) =>
       resolve(signal ? { how: 'signal', signal } : { how: 'exit', code: code ?? 0 }),
     );

@@ -13,12 +13,13 @@ export interface RemoteProcess {
   onErrors(hear: (data: Buffer) => void): void;
   /** Never rejects. */
   readonly ended: Promise<Ending>;
-  /** Lets go of the process without ending it: it sees the end of its input. */
+  /** Lets go of the process without ending it: it sees the end of its input, and nothing of it is heard any more. */
   release(): void;
 }
 
-/** Only exit 0 is success. */
+/** Only exit 0 is success. `lost`: it may go on; `unstarted`: there was no process. */
 export type Ending =
   | { readonly how: 'exit'; readonly code: number }
   | { readonly how: 'signal'; readonly signal: string }
-  | { readonly how: 'lost'; readonly reason: string };
+  | { readonly how: 'lost'; readonly reason: string }
+  | { readonly how: 'unstarted'; readonly reason: string };

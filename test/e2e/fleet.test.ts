@@ -156,26 +156,26 @@ const elsewhere = {
   'c6.example.com': { runner: 'docker', docker_container: 'shop' },
 };
 
-test('a site on another host or in a container is refused alone, and --runner leaves it out', async () => {
+test('a host that is not reached, or a container, fails alone, and --runner leaves it out', async () => {
   await sites(elsewhere);
   const all = await world.deployer('deploy_all');
   expect(all.exitCode).toBe(6);
   expect(all.stdout).toMatch(
-    /^a6\.example\.com +ok .*\nb6\.example\.com +exit 2 +ssh web1\.invalid cannot be deployed to yet\nc6\.example\.com +exit 2 +docker shop cannot be deployed to yet$/,
+    /^a6\.example\.com +ok .*\nb6\.example\.com +exit 4 +web1\.invalid: no address is found for this name\nc6\.example\.com +exit 2 +docker shop cannot be deployed to yet$/,
   );
   const local = await world.deployer('deploy_all', '--runner=local');
   expect(local).toMatchObject({
     exitCode: 0,
     stdout: expect.stringMatching(/^a6\.example\.com .*$/),
   });
-  expect(await world.deployer('deploy_all', '--runner=ssh')).toMatchObject({ exitCode: 2 });
+  expect(await world.deployer('deploy_all', '--runner=ssh')).toMatchObject({ exitCode: 4 });
 });
 
 test.each([
-  ['-H', ['-H', 'web1'], {}],
-  ['DEPLOYER_HOST', [], { DEPLOYER_HOST: 'web1' }],
+  ['-H', ['-H', 'web1.invalid'], {}],
+  ['DEPLOYER_HOST', [], { DEPLOYER_HOST: 'web1.invalid' }],
 ])(
-  '%s: refused in a plain sentence, and nothing is deployed here',
+  '%s: where that host is not reached, nothing is deployed here',
   async (_, options, variables) => {
     await sites({ 'a7.example.com': {}, 'b7.example.com': {} });
     const run = (...words: readonly string[]) =>
@@ -185,10 +185,10 @@ test.each([
         reject: false,
       });
     const one = await run('deploy', 'a7.example.com');
-    expect(one.exitCode).toBe(2);
+    expect(one.exitCode).toBe(4);
     expect(one.stdout).toBe('');
-    expect(one.stderr).toContain('a7.example.com: ssh web1 cannot be deployed to yet');
-    expect(await run('deploy_all')).toMatchObject({ exitCode: 2 });
+    expect(one.stderr).toContain('a7.example.com: web1.invalid: no address is found for this name');
+    expect(await run('deploy_all')).toMatchObject({ exitCode: 4 });
     expect(await exists(pathOf('a7.example.com'))).toBe(false);
     expect(await exists(pathOf('b7.example.com'))).toBe(false);
   },

@@ -160,7 +160,7 @@ export function spawning(options: SpawningOptions = {}): Runner {
       child.stdin.on('error', () => {});
       options.started?.(child);
       const ended = new Promise<Ending>((resolve) => {
-        child.on('error', (error) => resolve({ how: 'lost', reason: error.message }));
+        child.on('error', (error) => resolve({ how: 'unstarted', reason: error.message }));
         child.on('close', (code, signal) =>
           resolve(signal ? { how: 'signal', signal } : { how: 'exit', code: code ?? 0 }),
         );

@@ -28,7 +28,8 @@ export interface As {
   readonly gid: number;
 }
 
-export async function userWorld(): Promise<UserWorld> {
+/** `install: false`: there is no `installed`, and no `deployer`. */
+export async function userWorld({ install = true } = {}): Promise<UserWorld> {
   const tmp = await tmpFolder();
   const root = tmp.path;
   const user = await ordinaryUser();
@@ -36,7 +37,7 @@ export async function userWorld(): Promise<UserWorld> {
   const project = await createProject(`${root}/project`);
   await copyWheels(root, project);
   const installed = `${root}/installed/node_modules/deployer`;
-  await installPackage(root);
+  if (install) await installPackage(root);
   await give(project.path, user);
   await chown(root, user.uid, user.gid);
   const run: UserWorld['run'] = (place, words, who = user) =>
@@ -85,7 +86,13 @@ async function installPackage(root: string): Promise<void> {
   const { stdout } = await execa('npm', pack, { cwd: CHECKOUT });
   await mkdir(`${root}/installed`);
   await writeFile(`${root}/installed/package.json`, '{"private": true}');
-  const words = ['--prefer-offline', '--no-audit', '--no-fund', `${root}/${stdout.trim()}`];
+  const words = [
+    '--ignore-scripts',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    `${root}/${stdout.trim()}`,
+  ];
   await execa('npm', ['install', '--silent', ...words], { cwd: `${root}/installed` });
 }
 

@@ -1,0 +1,136 @@
+import type { Client, ClientChannel, ExecOptions } from 'ssh2';
+import { DeployError } from '../../errors.ts';
+import type { Ending, RemoteProcess } from '../runner.ts';
+import { loginShellCommand } from './login-shell.ts';
+
+/** Channels of one connection at a time: below OpenSSH's MaxSessions of 10. */
+const CHANNELS = 8;
+
+export interface HostOptions {
+  /** The connections that lead there, the outermost last. */
+  readonly behind: readonly Client[];
+  readonly forwardAgent: boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** One connection to a host, for all the sites that live there. */
+export class Host implements AsyncDisposable {
+  readonly #name: string;
+  readonly #client: Client;
+  readonly #behind: readonly Client[];
+  readonly #waiting: (() => void)[] = [];
+  readonly #warn: HostOptions['warn'];
+  #forwardsAgent: boolean;
+  #open = 0;
+  #limit = CHANNELS;
+  /** Why the connection ended; undefined: it has not. */
+  #lost: string | undefined;
+
+  constructor(name: string, client: Client, { behind, forwardAgent, warn }: HostOptions) {
+    this.#name = name;
+    this.#client = client;
+    this.#behind = behind;
+    this.#forwardsAgent = forwardAgent;
+    this.#warn = warn;
+    client.on('error', (error) => {
+      this.#lost ??= error.message;
+    });
+    client.on('close', () => {
+      this.#lost ??= 'it was closed';
+      for (const wake of this.#waiting.splice(0)) wake();
+    });
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** Starts a process when a channel is free. Throws a DeployError where the host does not let us. */
+  async start(argv: readonly string[]): Promise<RemoteProcess> {
+    const command = loginShellCommand(argv);
+    for (;;) {
+      while (this.#open >= this.#limit && !this.isLost)
+        await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      this.#open++;
+      try {
+        const channel = await this.#exec(command);
+        channel.on('close', () => this.#freed());
+        return processOf(channel, () => this.#lost ?? 'the connection was closed');
+      } catch (error) {
+        this.#freed();
+        if (/agent forwarding/.test((error as Error).message) && !this.isLost) {
+          this.#forwardsAgent = false;
+          this.#warn('the host does not let us forward the SSH agent (AllowAgentForwarding)');
+          continue;
+        }
+        if (this.isLost || this.#open === 0 || !/open failed/i.test((error as Error).message))
+          throw this.#refusal(error as Error);
+        this.#limit = this.#open; // MaxSessions is lower there
+      }
+    }
+  }
+
+  #freed(): void {
+    this.#open--;
+    this.#waiting.shift()?.();
+  }
+
+  #exec(command: string): Promise<ClientChannel> {
+    const options = { agentForward: this.#forwardsAgent } as ExecOptions; // its types do not know it
+    return new Promise<ClientChannel>((resolve, reject) => {
+      this.#client.exec(command, options, (error, channel) =>
+        error ? reject(error) : resolve(channel),
+      );
+    });
+  }
+
+  #refusal({ message }: Error): DeployError {
+    return new DeployError(
+      'unreachable',
+      `${this.#name}: no process could be started: ${this.#lost ?? message}`,
+      { hint: `see what this says: ssh ${this.#name} true` },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.isLost) await ended(this.#client);
+    for (const client of this.#behind) await ended(client);
+  }
+}
+
+/** An orderly end; a host that does not answer is let go of after a second. */
+function ended(client: Client): Promise<void> {
+  return new Promise((resolve) => {
+    const give = setTimeout(() => {
+      client.destroy();
+      resolve();
+    }, 1000);
+    client.once('close', () => {
+      clearTimeout(give);
+      resolve();
+    });
+    client.end();
+  });
+}
+
+function processOf(channel: ClientChannel, whyLost: () => string): RemoteProcess {
+  channel.on('error', () => {});
+  channel.stderr.on('error', () => {});
+  const ended = new Promise<Ending>((resolve) => {
+    channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
+      if (signal) resolve({ how: 'signal', signal });
+      else if (typeof code === 'number') resolve({ how: 'exit', code });
+      else resolve({ how: 'lost', reason: whyLost() });
+    });
+  });
+  return {
+    write: (data) => void (channel.writable && channel.write(data)),
+    onOutput: (hear) => void channel.on('data', hear),
+    onErrors: (hear) => void channel.stderr.on('data', hear),
+    ended,
+    release: () => {
+      channel.end();
+      for (const stream of [channel, channel.stderr]) stream.removeAllListeners('data').resume(); // unread, it would never close
+    },
+  };
+}

@@ -1,0 +1,251 @@
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { execa } from 'execa';
+import ssh2 from 'ssh2';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '../support/lab.ts';
+import { type SshClient, sshClient } from '../support/ssh-client.ts';
+import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
+import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
+
+let tmp: TmpFolder;
+let user: string;
+let key: string;
+let locked: string;
+let server: Sshd;
+
+beforeAll(async () => {
+  tmp = await tmpFolder();
+  await chmod(tmp.path, 0o755);
+  user = (await ordinaryUser()).name;
+  key = await makeKey(`${tmp.path}/key`);
+  locked = await makeKey(`${tmp.path}/locked`, { passphrase: 'open sesame' });
+  const authorized = (await Promise.all([key, locked].map(publicKey))).join('\n');
+  server = await sshd(tmp.path, { authorized });
+});
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  await tmp?.[Symbol.asyncDispose]();
+});
+
+/** A client whose one host is the server; `more` comes first, so that it wins. */
+async function client(more = '', known = server.knownHosts): Promise<SshClient> {
+  const file = `${tmp.path}/known_hosts`;
+  await writeFile(file, known);
+  return sshClient(`${more}
+Host web1
+HostName 127.0.0.1
+User ${user}
+Port ${server.port}
+UserKnownHostsFile "${file}"
+GlobalKnownHostsFile /dev/null
+IdentityFile "${key}"
+`);
+}
+
+/** What a refusal says. */
+async function refused(from: SshClient, env: Readonly<Record<string, string>> = {}, host = 'web1') {
+  const { in: isIn, said } = await from.ours(host, env);
+  expect(isIn, said).toBe(false);
+  return said;
+}
+
+test('an unknown key: its fingerprint, and the line that mends it', async () => {
+  await using web1 = await client('', '');
+  const said = await refused(web1);
+  const [, shown = ''] = /shown: ED25519 (SHA256:\S+)/.exec(said) ?? [];
+  const { stdout } = await execa('ssh-keygen', ['-lf', '-'], { input: server.hostKey });
+  expect(stdout).toContain(shown);
+  expect(said).toContain('ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub');
+  const [, line = ''] = /if it is the same: (.*)/.exec(said) ?? [];
+  await execa('sh', ['-c', line]);
+  expect(await web1.ours('web1')).toMatchObject({ in: true });
+  expect(await web1.ssh('web1')).toMatchObject({ in: true });
+});
+
+test('accept-new takes an unknown key and notes it; "no" is not honoured', async () => {
+  await using anyKey = await client('StrictHostKeyChecking no', '');
+  expect(await refused(anyKey)).toContain('is not known here');
+  await using first = await client('StrictHostKeyChecking accept-new\nHashKnownHosts yes', '# end');
+  expect(await first.ours('web1')).toMatchObject({ in: true });
+  const noted = await readFile(`${tmp.path}/known_hosts`, 'utf8');
+  expect(noted).toMatch(/^# end\n\|1\|\S+ ssh-ed25519 \S+\n$/);
+  await using strict = await client('StrictHostKeyChecking yes', noted);
+  expect(await strict.ours('web1')).toMatchObject({ in: true });
+  expect(await strict.ssh('web1')).toMatchObject({ in: true });
+});
+
+test('a changed key is refused whatever the configuration says, and the line that mends it does', async () => {
+  const other = await publicKey(await makeKey(`${tmp.path}/other`));
+  const known = `# one\n[127.0.0.1]:${server.port} ${other}\n`;
+  await using web1 = await client('StrictHostKeyChecking accept-new', known);
+  const said = await refused(web1);
+  expect(said).toContain(`(${tmp.path}/known_hosts:2)`);
+  const [, line = ''] = /if its key did change: (ssh-keygen .*), and then/.exec(said) ?? [];
+  await execa('sh', ['-c', line]);
+  expect(await web1.ours('web1')).toMatchObject({ in: true });
+});
+
+test('only an authority is known: certificates are named', async () => {
+  await using web1 = await client('', `@cert-authority * ${server.hostKey}\n`);
+  expect(await refused(web1)).toContain('deployer cannot check host certificates');
+});
+
+test('DEPLOYER_KNOWN_HOSTS and DEPLOYER_IDENTITY are enough, and take the place of all others', async () => {
+  await using bare = await client('IdentityFile /nowhere', '');
+  const known = `${tmp.path}/known elsewhere`;
+  await writeFile(known, server.knownHosts);
+  const env = { DEPLOYER_KNOWN_HOSTS: known, DEPLOYER_IDENTITY: key };
+  expect(await bare.ours('web1', env)).toMatchObject({ in: true });
+  await using full = await client();
+  const wrong = await makeKey(`${tmp.path}/wrong`);
+  const said = await refused(full, { DEPLOYER_IDENTITY: wrong });
+  expect(said).toContain(`offered: key ${wrong}\n`);
+  expect(said).toContain('the host takes: publickey');
+  expect(said).toContain(`ssh-copy-id -p ${server.port} ${user}@127.0.0.1`);
+  await rm(known);
+});
+
+test('an encrypted key, and nobody to ask: DEPLOYER_PASSPHRASE opens it, or is what is missing', async () => {
+  await using web1 = await client();
+  const env = { DEPLOYER_IDENTITY: locked };
+  const said = await refused(web1, env);
+  expect(said).toContain(`${locked}: encrypted, and nobody is here to give its passphrase`);
+  expect(said).toContain(
+    `to do: set DEPLOYER_PASSPHRASE, or load the key into the SSH agent: ssh-add`,
+  );
+  const wrong = await refused(web1, { ...env, DEPLOYER_PASSPHRASE: 'not this one' });
+  expect(wrong).toContain(`${locked}: encrypted, and not with DEPLOYER_PASSPHRASE`);
+  expect(wrong).not.toContain('not this one');
+  const right = { ...env, DEPLOYER_PASSPHRASE: 'open sesame' };
+  expect(await web1.ours('web1', right)).toMatchObject({ in: true });
+  await rm(`${locked}.pub`);
+  expect(await web1.ours('web1', right)).toMatchObject({ in: true });
+});
+
+test.each([
+  ['rsa', ['-t', 'rsa', '-m', 'PEM']],
+  ['ecdsa', ['-t', 'ecdsa']],
+])('an encrypted %s key', async (name, words) => {
+  const file = `${tmp.path}/encrypted ${name}`;
+  await execa('ssh-keygen', ['-q', ...words, '-N', 'open sesame', '-f', file]);
+  await using other = await sshd(tmp.path, { authorized: await publicKey(file) });
+  await using there = await client(`Host web1\nPort ${other.port}`, other.knownHosts);
+  const env = { DEPLOYER_IDENTITY: file, DEPLOYER_PASSPHRASE: 'open sesame' };
+  expect(await there.ours('web1', env)).toMatchObject({ in: true });
+});
+
+test('no key at all, a key that is none, and one that is not there', async () => {
+  await using none = await client('IdentityFile /nowhere');
+  const given = await none.ours('web1', { DEPLOYER_IDENTITY: '/nowhere/key' });
+  expect(given.said).toContain('offered: nothing: there is no key here');
+  await writeFile(`${tmp.path}/garbage`, 'no key\n');
+  const garbage = await refused(none, { DEPLOYER_IDENTITY: `${tmp.path}/garbage` });
+  expect(garbage).toContain(`${tmp.path}/garbage: Unsupported key format`);
+});
+
+test('a certificate and a FIDO key are named, where they are why nobody is let in', async () => {
+  const file = await makeKey(`${tmp.path}/certified`);
+  await execa('ssh-keygen', ['-q', '-s', key, '-I', 'me', '-n', user, `${file}.pub`]);
+  await using web1 = await client();
+  const said = await refused(web1, { DEPLOYER_IDENTITY: file });
+  expect(said).toContain(`${file}: an SSH certificate, which deployer cannot show`);
+  expect(said).toContain('to do: give deployer a plain key');
+  const fido = `${tmp.path}/fido`;
+  const blob = Buffer.concat(
+    ['sk-ssh-ed25519@openssh.com', 'x'.repeat(32), 'ssh:'].map((text) => {
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(text.length);
+      return Buffer.concat([head, Buffer.from(text)]);
+    }),
+  );
+  await writeFile(`${fido}.pub`, `sk-ssh-ed25519@openssh.com ${blob.toString('base64')} me\n`);
+  const key2 = await refused(web1, { DEPLOYER_IDENTITY: fido });
+  expect(key2).toContain(`${fido}: a FIDO security key, which deployer cannot use`);
+});
+
+test('an agent that does not answer is named', async () => {
+  await using web1 = await client('IdentityFile /nowhere');
+  const said = await refused(web1, {
+    SSH_AUTH_SOCK: `${tmp.path}/no agent`,
+    DEPLOYER_IDENTITY: '/nowhere/key',
+  });
+  expect(said).toContain('the SSH agent does not answer');
+});
+
+test('nobody listens, nobody answers, or it is no SSH server', async () => {
+  await using gone = await client(`Host web1\nPort ${await freePort()}`);
+  expect(await refused(gone)).toContain('the connection is refused');
+
+  const silent = createServer(() => {});
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const port = (silent.address() as { port: number }).port;
+  await using waiting = await client(`Host web1\nPort ${port}\nConnectTimeout 1`);
+  expect(await refused(waiting)).toContain('no answer for 1 s');
+  silent.close();
+
+  const web = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+  await using http = await client(`Host web1\nPort ${(web.address() as { port: number }).port}`);
+  expect(await refused(http)).toMatch(/not be an SSH server|no algorithm/);
+  web.close();
+});
+
+test('a configuration that ssh cannot read is said', async () => {
+  await using broken = await client('Nonsense yes');
+  expect(await refused(broken)).toMatch(/Bad configuration option: nonsense/i);
+});
+
+test('without OpenSSH here, what sites.yml and the environment say is enough, and that is said', async () => {
+  await using web1 = await client();
+  const known = `${tmp.path}/known_hosts`;
+  const env = { PATH: '/nowhere', DEPLOYER_KNOWN_HOSTS: known, DEPLOYER_IDENTITY: key };
+  const { port } = server;
+  expect(await web1.ours({ host: '127.0.0.1', user, port }, env)).toEqual({
+    in: true,
+    said: expect.stringContaining('ssh is not installed here'),
+  });
+});
+
+/** OpenSSH asks for passwords through PAM, or checks those of real accounts: neither is ours to set up. */
+async function passwordServer(methods: readonly string[]) {
+  const hostKey = await readFile(await makeKey(`${tmp.path}/${methods.join('-')}`), 'utf8');
+  const server = new ssh2.Server({ hostKeys: [hostKey] }, (connection) => {
+    connection.on('error', () => {});
+    connection.on('authentication', (context) => {
+      const accept = (word: string | undefined) =>
+        word === 'the password' ? context.accept() : context.reject([...methods] as never);
+      if (!methods.includes(context.method)) context.reject([...methods] as never);
+      else if (context.method === 'password') accept(context.password);
+      else if (context.method === 'keyboard-interactive')
+        context.prompt([{ prompt: 'Password: ', echo: false }], ([word]) => accept(word));
+    });
+    connection.on('session', (session) =>
+      session().on('exec', (run) => {
+        const channel = run();
+        channel.exit(0);
+        channel.end();
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const blob = await publicKey(`${tmp.path}/${methods.join('-')}`);
+  return { port, known: `[127.0.0.1]:${port} ${blob}\n`, [Symbol.dispose]: () => server.close() };
+}
+
+test.each([[['password']], [['keyboard-interactive']]])(
+  'DEPLOYER_PASSWORD logs in where the host takes %s, and is never shown',
+  async (methods) => {
+    using host = await passwordServer(methods);
+    await using web1 = await client(`Host web1\nPort ${host.port}`, host.known);
+    expect(await web1.ours('web1', { DEPLOYER_PASSWORD: 'the password' })).toMatchObject({
+      in: true,
+    });
+    const said = await refused(web1, { DEPLOYER_PASSWORD: 'another word' });
+    expect(said).toContain(`the host takes: ${methods}`);
+    expect(said).not.toContain('another word');
+    const nobody = await refused(web1);
+    expect(nobody).toContain(`the host takes: ${methods}`);
+  },
+);
