@@ -191,6 +191,17 @@ test('nobody listens, nobody answers, or it is no SSH server', async () => {
   web.close();
 });
 
+test('what the SSH configuration runs sees no secret', async () => {
+  const relay = "bash -c 'env >> $HOME/seen; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'";
+  await using web1 = await client(`Match exec "env >> $HOME/seen"\nProxyCommand ${relay}`);
+  const secrets = { DEPLOYER_PASSWORD: 'pass-1234', DEPLOYER_PASSPHRASE: 'phrase-1234' };
+  const known = { DEPLOYER_KNOWN_HOSTS: `${tmp.path}/known_hosts` };
+  expect(await web1.ours('web1', { ...secrets, ...known })).toMatchObject({ in: true });
+  const seen = await readFile(`${web1.env.HOME}/seen`, 'utf8');
+  expect(seen.match(/^DEPLOYER_KNOWN_HOSTS=/gm)).toHaveLength(2);
+  expect(seen).not.toContain('-1234');
+});
+
 test('a configuration that ssh cannot read is said', async () => {
   await using broken = await client('Nonsense yes');
   expect(await refused(broken)).toMatch(/Bad configuration option: nonsense/i);
