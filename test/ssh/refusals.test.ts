@@ -1,9 +1,9 @@
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { execa } from 'execa';
-import ssh2 from 'ssh2';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../support/lab.ts';
+import { passwordServer } from '../support/password-server.ts';
 import { type SshClient, sshClient } from '../support/ssh-client.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
@@ -218,37 +218,10 @@ test('without OpenSSH here, what sites.yml and the environment say is enough, an
   });
 });
 
-/** OpenSSH asks for passwords through PAM, or checks those of real accounts: neither is ours to set up. */
-async function passwordServer(methods: readonly string[]) {
-  const hostKey = await readFile(await makeKey(`${tmp.path}/${methods.join('-')}`), 'utf8');
-  const server = new ssh2.Server({ hostKeys: [hostKey] }, (connection) => {
-    connection.on('error', () => {});
-    connection.on('authentication', (context) => {
-      const accept = (word: string | undefined) =>
-        word === 'the password' ? context.accept() : context.reject([...methods] as never);
-      if (!methods.includes(context.method)) context.reject([...methods] as never);
-      else if (context.method === 'password') accept(context.password);
-      else if (context.method === 'keyboard-interactive')
-        context.prompt([{ prompt: 'Password: ', echo: false }], ([word]) => accept(word));
-    });
-    connection.on('session', (session) =>
-      session().on('exec', (run) => {
-        const channel = run();
-        channel.exit(0);
-        channel.end();
-      }),
-    );
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  const blob = await publicKey(`${tmp.path}/${methods.join('-')}`);
-  return { port, known: `[127.0.0.1]:${port} ${blob}\n`, [Symbol.dispose]: () => server.close() };
-}
-
 test.each([[['password']], [['keyboard-interactive']]])(
   'DEPLOYER_PASSWORD logs in where the host takes %s, and is never shown',
   async (methods) => {
-    using host = await passwordServer(methods);
+    using host = await passwordServer(tmp.path, methods);
     await using web1 = await client(`Host web1\nPort ${host.port}`, host.known);
     expect(await web1.ours('web1', { DEPLOYER_PASSWORD: 'the password' })).toMatchObject({
       in: true,

@@ -1,9 +1,11 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { BIN, SITE } from '../support/lab.ts';
+import { passwordServer } from '../support/password-server.ts';
 import { type SshClient, sshClient } from '../support/ssh-client.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
@@ -50,10 +52,14 @@ afterAll(async () => {
 beforeEach(() => writeFile(knownHosts, ''));
 
 /** Runs a command at a terminal, where each answer is typed when its text appears. */
-const atTerminal = (words: readonly string[], answers: readonly (readonly [string, string])[]) =>
+const atTerminal = (
+  words: readonly string[],
+  answers: readonly (readonly [string, string])[],
+  env: Readonly<Record<string, string>> = {},
+) =>
   execa('/usr/bin/python3', [TYPIST, process.execPath, BIN, ...words], {
     cwd: tmp.path,
-    env: client.env,
+    env: { ...client.env, ...env },
     extendEnv: false,
     reject: false,
     input: answers.map((answer) => answer.join('\t')).join('\n'),
@@ -103,4 +109,33 @@ test('--yes asks nothing, and trusts nobody', async () => {
   const { exitCode, stdout } = await atTerminal(['unlock', SITE, '--yes'], []);
   expect(exitCode, stdout).toBe(4);
   expect(stdout).not.toContain(KEY_QUESTION);
+});
+
+test('a password is asked for where the host takes one, again where it is wrong, and is not shown', async () => {
+  using host = await passwordServer(tmp.path, ['password']);
+  await writeFile(knownHosts, host.known);
+  const address = ['-H', `somebody@127.0.0.1:${host.port}`];
+  const { stdout } = await atTerminal(
+    ['unlock', SITE, ...address],
+    [
+      ["somebody@127.0.0.1's password", 'wrong word\\n'],
+      ["somebody@127.0.0.1's password", 'the password\\n'],
+    ],
+    { DEPLOYER_KNOWN_HOSTS: knownHosts },
+  );
+  expect(stdout.split("'s password")).toHaveLength(3);
+  expect(stdout).not.toMatch(/wrong word|the password/);
+  expect(stdout).toContain('no session could be started');
+});
+
+test('Ctrl-C while a host does not answer ends the command at once', async () => {
+  const silent = createServer(() => {});
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as { port: number };
+  const { exitCode, stdout } = await atTerminal(
+    ['unlock', SITE, '-H', `somebody@127.0.0.1:${port}`],
+    [['unlock /srv', '\\x03']],
+  );
+  silent.close();
+  expect(exitCode, stdout).toBe(130);
 });
