@@ -142,7 +142,7 @@ function entry(recipe: Recipe, site: Site, step: Step, phase: Entry['phase']): E
     phase,
     orphan: step.orphan,
     limit: (site.timeouts[step.name] ?? TIME_LIMITS[step.name]) + (step.extraTime?.(site) ?? 0),
-    undoLimit: UNDO_LIMIT + (step.extraTime?.(site) ?? 0),
+    undoLimit: Math.max(UNDO_LIMIT, site.timeouts.restart ?? 0) + (step.extraTime?.(site) ?? 0),
     needsKeys: step.needsKeys ?? false,
     run: wrapped,
     undo: reason === undefined ? step.undo?.(site) : undefined,

@@ -22,7 +22,13 @@ export const restartServices = (site: Site): Script =>
 /** The same for the release that was live before: it is proven, and an answer that the health check dislikes is told. */
 export const restoreServices = (site: Site): Script =>
   lines(
-    ...servicesOf(site).map(({ restart }) => restart),
+    sh`restored=yes`,
+    ...servicesOf(site).map(
+      ({ restart }) => sh`
+      ( ${restart}
+      ) || restored=no`,
+    ),
+    sh`[ "$restored" = yes ] || exit 1`,
     sh`${healthCheck(site)} || answer warning 'the health check does not like what the old release answers'`,
   );
 

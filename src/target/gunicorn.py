@@ -32,6 +32,7 @@ from arguments import Arguments, parse
 from command_line import command
 from common import answer, fail
 from layout import CURRENT, follows, live, release_folder
+from master_settings import not_ours_to_run
 from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
 from reload_signal import keep_way_back, released_before, reload_signal
@@ -111,7 +112,7 @@ def check_config(asked: Arguments) -> None:
     import subprocess
 
     for master in masters(asked.at):
-        if not master.command or processes.hidden(master.pid):
+        if not master.command or processes.hidden(master.pid) or not_ours_to_run(master):
             why = "is of another user" if master.command else "hides its arguments (setproctitle)"
             answer("note", f"Gunicorn {master.pid} {why}: --check-config is left out")
             continue

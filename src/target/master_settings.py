@@ -38,6 +38,24 @@ def settings_of(master: Master) -> Settings | None:
     return Settings(os.path.normpath(os.path.join(start, folder)), "--preload" in options, chosen or "sync")
 
 
+def not_ours_to_run(master: Master) -> str:
+    """The file of another account that it would have us run, when we are root: its Python, its script or its
+    configuration; empty when there is none. Anybody can start a process that claims to serve this site."""
+    if os.stat(f"/proc/{master.pid}").st_uid == os.getuid() or not master.command:
+        return ""
+    start = started_in(master, option(master.options, "--chdir"))
+    named = option(master.options, "-c", "--config").partition("file:")[2] or option(master.options, "-c", "--config")
+    paths = [master.interpreter or processes.executable(master.pid), os.path.join(start, "gunicorn.conf.py")]
+    if not master.command.module:
+        paths.append(os.path.join(start, master.command.script))
+    if named:
+        paths.append(os.path.join(start, named))
+    for path in paths:
+        if os.path.exists(path) and os.stat(path).st_uid not in (0, os.getuid()):
+            return path
+    return named if named.startswith("python:") else ""
+
+
 def started_in(master: Master, relative: str) -> str:
     """Where it reads its arguments again: Gunicorn believes $PWD if that is the folder it is in, and returns on HUP."""
     now = processes.folder(master.pid)

@@ -7,7 +7,7 @@ import shutil
 from typing import NamedTuple
 
 SUDO = ("sudo", "-n")
-NEVER_ENDS = 300  # seconds; a manager that stops a service first waits for its last requests
+NEVER_ENDS = 3600  # seconds; a manager that stops a service first waits for its last requests
 
 
 class Ran(NamedTuple):

@@ -28,7 +28,7 @@ from layout import (
     release_folder,
     release_of,
 )
-from master_settings import Settings, settings_of
+from master_settings import Settings, not_ours_to_run, settings_of
 from masters import Master, foreign
 from start_command import cure
 from start_folder import note, start_folder
@@ -50,6 +50,13 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
     new = environment_of(release, asked.venv)
     if not master.command:
         return signal_in_the_dark(master, old, new)
+    strange = not_ours_to_run(master)
+    if strange:
+        user, us = processes.user(master.pid), processes.user(os.getpid())
+        return None, (
+            f"Gunicorn {master.pid} runs as {user}, and {us} will not run {strange}, which belongs to another account: "
+            f"hand it over (chown {us} {strange}), or deploy as {user}"
+        )
     settings = settings_of(master)
     if settings is None:
         return None, f"Gunicorn {master.pid} cannot read its configuration any more: a reload would end it"

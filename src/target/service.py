@@ -40,7 +40,7 @@ from signals import end_unbooted
 from tree import Judgement, judge
 
 PAUSE = 0.2
-SETTLED = 2.0  # seconds that a service which does not tell when it has booted must stay as it is
+SETTLED = 5.0  # seconds that a service which does not tell when it has booted must stay as it is
 BOOTS = 15.0  # seconds after which one that still computes is busy, and no longer booting
 IDLE = 0.3  # of one processor
 DEATHS = 2  # main processes that ended before a service counts as dying again and again
@@ -160,16 +160,18 @@ def bring(one: Manager, asked: Arguments, deadline: float) -> None:
     if hang_up_is_enough(one, state, reloaded, asked):
         old = {each for master in reloaded for each in workers(master)}
         ran = one.reload()
-        with suppress(PermissionError):
-            end_unbooted(old)
-        refuse_idle(one, ran, old)
-        print(f"{one.describe}: reloaded (HUP)", flush=True)
-        before = old
-    else:
-        ran = one.restart()
-        refuse_idle(one, ran, before)
-        print(f"{one.describe}: {ran.said or 'restarted'}", flush=True)
-    await_proof(one, before, asked, deadline)
+        if not ran.code:
+            with suppress(PermissionError):
+                end_unbooted(old)
+            print(f"{one.describe}: reloaded (HUP)", flush=True)
+            return await_proof(one, old, asked, deadline)
+        print(f"{one.describe} was not reloaded, and is restarted instead: {ran.said}", flush=True)
+    began = time.monotonic()
+    ran = one.restart()
+    refuse_idle(one, ran, state, before)
+    print(f"{one.describe}: {ran.said or 'restarted'}", flush=True)
+    # A service may finish its work before it stops: that is not the new one's time.
+    await_proof(one, before, asked, deadline + time.monotonic() - began)
 
 
 def hang_up_is_enough(one: Manager, state: State, found: list[Master], asked: Arguments) -> bool:
@@ -185,9 +187,9 @@ def hang_up_is_enough(one: Manager, state: State, found: list[Master], asked: Ar
     )
 
 
-def refuse_idle(one: Manager, ran: Ran, before: set[Process]) -> None:
+def refuse_idle(one: Manager, ran: Ran, was: State, before: set[Process]) -> None:
     """Ends the program when the manager has not done what it was told; what came of it is seen by the proof."""
-    if ran.code and before and all(map(processes.alive, before)):
+    if ran.code and was.mains and one.state().mains == was.mains and all(map(processes.alive, before)):
         fail(f"{one.describe} was not restarted: {ran.said or f'exit code {ran.code}'}")
 
 
@@ -204,7 +206,9 @@ def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: 
         if state.failed or len(mains) - len(state.mains) >= DEATHS:
             died(one, f"does not stay up: it is {state.text}")
         judged = judge(tree, before, asked)
-        reason = judged.wrong if state.running else f"it is {state.text}"
+        left = next((each.pid for each in before if processes.alive(each)), None)
+        reason = judged.wrong or (f"process {left} of before still runs" if left else "")
+        reason = reason if state.running else f"it is {state.text}"
         staff = frozenset([*state.mains, *(each.pid for master in judged.gunicorns for each in workers(master))])
         now = time.monotonic()
         if reason or staff != settled:

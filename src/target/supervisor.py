@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import time
 from typing import NamedTuple
 
 import processes
@@ -20,6 +21,7 @@ from privilege import SUDO, Ran, run, sudoers_line
 from supervisor_config import DEFAULTS, declarations
 
 STATUS = re.compile(r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b\s*(.*)$")
+PAUSE = 0.5
 
 
 class Daemon(NamedTuple):
@@ -71,6 +73,9 @@ class Program(Manager):
         return self.ask("signal", "HUP", self.name)
 
     def restart(self) -> Ran:
+        """One that is stopping already is waited for: supervisor would refuse to start it."""
+        while "STOPPING" in self.state().text:
+            time.sleep(PAUSE)
         return self.ask("restart", self.name)
 
     def stop(self) -> Ran:
@@ -128,7 +133,8 @@ def daemon(pid: int) -> Daemon | None:
     """A supervisord as its command line tells of it: a script that some Python runs."""
     words = processes.arguments(pid)
     script = next((word for word in words[:2] if os.path.basename(word) == "supervisord"), "")
-    if not script or processes.contained(pid):
+    # Its configuration can name code: that of another account would have us run what it likes.
+    if not script or processes.contained(pid) or processes.user(pid) not in (us(), "root"):
         return None
     return Daemon(pid, control_of(pid, script, words[0]), config_of(words, pid))
 
@@ -181,7 +187,8 @@ def look_up(name: str, control: list[str], config: str) -> Program:
 
 def reached(ran: Ran) -> bool:
     """Whether a supervisord has answered: with the states, or that there is no such program."""
-    return ran.code in (0, 3, 4) and bool(ran.said) and ("ERROR (no such" in ran.said or bool(STATUS.match(ran.said)))
+    answered = any(map(STATUS.match, ran.said.splitlines())) or "ERROR (no such" in ran.said
+    return ran.code in (0, 3, 4) and answered
 
 
 def recognised(one: Program, ran: Ran) -> Program:

@@ -66,7 +66,8 @@ class Unit(Manager):
         if os.getuid() == 0 or "--user" in self.control:
             return ""
         verb = "stop" if seen["ActiveState"] in ("inactive", "failed") else "start"
-        tried = run([*self.control, "--no-ask-password", "--no-block", verb, self.name])
+        harmless = ("--no-ask-password", "--no-block", "--job-mode=ignore-dependencies")
+        tried = run([*self.control, *harmless, verb, self.name])
         if not any(word in tried.said for word in REFUSED):
             return ""
         commands = [[*self.control, each, self.name] for each in ("restart", "reload")]
@@ -141,6 +142,10 @@ def unit_of(pid: int) -> Unit | None:
     names = [each for each in path.split("/") if each.endswith(".service")]
     if not names:
         return None
-    if not names[0].startswith("user@"):
-        return Unit(names[-1], False)
-    return Unit(names[-1], True) if len(names) > 1 and names[0] == f"user@{os.getuid()}.service" else None
+    ours = names[0] == f"user@{os.getuid()}.service"
+    if names[0].startswith("user@") and not (ours and len(names) > 1):
+        return None
+    unit = Unit(names[-1], ours)
+    # What a login or a cron job has started lies in their units, which are not to be restarted for it.
+    one = processes.process(pid)
+    return unit if one and {one.pid, one.parent} & set(unit.state().mains) else None

@@ -105,6 +105,7 @@ def restart(asked: Asked) -> None:
     deadline = time.monotonic() + float(asked.timeout)
     found = watchers(asked.file)
     before = {one for top in found for one in staff(top)}
+    with_workers = {top for top in found if top not in before}
     touch(asked.file)
     print(f"touched {asked.file}", flush=True)
     if not found:
@@ -114,16 +115,19 @@ def restart(asked: Asked) -> None:
     while True:
         now = time.monotonic()
         alive = [one for one in found if processes.alive(one)]
-        if not alive:
-            fail(f"the server is down: uWSGI {found[0].pid} ended when {asked.file} was touched; its log says why")
+        ended = next((one for one in found if one not in alive), None)
+        if ended:
+            fail(f"the server is down: uWSGI {ended.pid} ended when {asked.file} was touched; its log says why")
         present = frozenset(one for top in alive for one in staff(top))
         judged = judged_of(present, before, asked)
-        if judged.wrong or present != settled:
-            since, settled = now, frozenset() if judged.wrong else present
+        # While a master imports the application it has no workers yet.
+        wrong = judged.wrong or ("it has no workers yet" if present & with_workers else "")
+        if wrong or present != settled:
+            since, settled = now, frozenset() if wrong else present
         elif now - since >= STABLE:
             break
         if now > deadline:
-            fail(f"uWSGI does not run {asked.release}: {judged.wrong or 'its workers come and go'}")
+            fail(f"uWSGI does not run {asked.release}: {wrong or 'its workers come and go'}")
         time.sleep(PAUSE)
     if judged.unclear:
         answer("unproven", f"uWSGI: {judged.unclear}")

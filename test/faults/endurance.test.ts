@@ -101,20 +101,21 @@ interface Release {
 
 /** What the history must come to. */
 class Model {
-  readonly #good: Release[] = [];
+  /** All that are on the disk. The first stays: Gunicorn was started in it. */
+  #good: readonly Release[] = [];
   readonly #left = new Set<string>();
   live: Release = { id: '', version: '' };
 
   deployed(id: string, version: string): void {
     this.live = { id, version };
-    this.#good.push(this.live);
+    this.#good = [...this.#good, this.live];
+    const kept = this.kept();
+    this.#good = this.#good.filter((each, index) => index === 0 || kept.includes(each));
   }
 
-  /** The newest good release before the live one that no rollback has left, and that is kept. */
+  /** The newest good release before the live one that no rollback has left. */
   candidate(): Release | undefined {
-    return this.kept()
-      .filter(({ id }) => id < this.live.id && !this.#left.has(id))
-      .at(-1);
+    return this.#good.filter(({ id }) => id < this.live.id && !this.#left.has(id)).at(-1);
   }
 
   rolledBack(): void {

@@ -1,4 +1,4 @@
-"""What `systemctl` and `sudo` of Debian 12 (systemd 252, sudo 1.9.13) say, as recorded; and programs that say it again.
+"""What `systemctl` and `sudo` of Debian 12 (systemd 252, sudo 1.9.13) say, written by hand; and programs that say it.
 
 systemd does not run where these tests run, so this is how far its kind is tested.
 """
@@ -71,7 +71,7 @@ SYSTEMCTL = """#!/bin/sh
 cd "$(dirname "$0")"
 user=
 while :; do
-  case $1 in --user) user=.user ;; --no-*) ;; *) break ;; esac
+  case $1 in --user) user=.user ;; --no-* | --job-mode=*) ;; *) break ;; esac
   shift
 done
 printf '%s\\n' "${SUDO:+sudo }systemctl${user:+ --user} $*" >>calls

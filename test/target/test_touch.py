@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import Lab, Load, ask, processes, wait_for, write
+from lab import APPLICATION, Lab, Load, ask, processes, wait_for, write
 
 UWSGI = "/usr/bin/uwsgi"
 
@@ -80,6 +80,14 @@ class Touch(OneSite):
             back = self.deploy(self.r1)
         self.assertEqual((back.code, back["unproven"], self.page(one)), (0, "", (200, "V1 L1")), back)
         self.assertEqual(load.failed(), {})
+        self.assertIn("2 workers seen to run", done.log)
+
+    def test_one_that_still_imports_is_not_proven_yet(self):
+        one = self.uwsgi()
+        slow = self.lab.release("V3", "e2", wsgi=f"import time\ntime.sleep(4)\n{APPLICATION}")
+        done = self.deploy(slow)
+        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
+        self.assertEqual(len(processes.children(one.pid)), 2)
         self.assertIn("2 workers seen to run", done.log)
 
     def test_one_that_stays_where_it_was_started(self):

@@ -71,9 +71,13 @@ export async function settle(
   if (!accepted) throw unknown(to, key, judgement);
   const [file] = to.knownHosts;
   if (file === undefined) return;
+  // Where it cannot be noted it is accepted for this run, as OpenSSH does.
+  await note(file, knownHostsLine(nameOf(to), key, to.hashKnownHosts)).catch(() => {});
+}
+
+async function note(file: string, line: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const text = await readFile(file, 'utf8').catch(() => '');
-  const line = knownHostsLine(nameOf(to), key, to.hashKnownHosts);
   await appendFile(file, `${text === '' || text.endsWith('\n') ? '' : '\n'}${line}\n`, {
     mode: 0o600,
   });
