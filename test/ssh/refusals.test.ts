@@ -164,6 +164,34 @@ test('a certificate and a FIDO key are named, where they are why nobody is let i
   expect(key2).toContain(`${fido}: a FIDO security key, which deployer cannot use`);
 });
 
+test('an agent that takes the question and says nothing ends the attempt in time', async () => {
+  const agent = `${tmp.path}/mute agent`;
+  await using mute = await listening(agent);
+  await using web1 = await client('ConnectTimeout 1');
+  const said = await refused(web1, { SSH_AUTH_SOCK: agent });
+  expect(said).toContain('no answer for 1 s');
+  expect(said).toContain('does the SSH agent answer?');
+  expect(mute.asked()).toBe(true);
+});
+
+/** A socket that nobody speaks at. */
+async function listening(path: string) {
+  let asked = false;
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      asked = true;
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return {
+    asked: () => asked,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+    },
+  };
+}
+
 test('an agent that does not answer is named', async () => {
   await using web1 = await client('IdentityFile /nowhere');
   const said = await refused(web1, {

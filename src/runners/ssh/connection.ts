@@ -48,10 +48,14 @@ async function attempt(
 ): Promise<Client | Shown> {
   const clock = new Clock(to.timeout);
   const ask = askWhile(clock, means.terminal);
-  const [hostKeys, identities] = await Promise.all([
-    hostKeysOf(to),
-    identitiesFor(to, (path) => means.passphrases.open(path, ask)),
-  ]);
+  const stopped = givenUp(clock, means.cancel);
+  const [hostKeys, identities] = await Promise.race([
+    Promise.all([hostKeysOf(to), identitiesFor(to, (path) => means.passphrases.open(path, ask))]),
+    stopped,
+  ]).catch((error) => {
+    clock.stop();
+    throw error instanceof DeployError ? error : keysUnknown(to, error as Error);
+  });
   const login = new Login(to, identities, { password: means.password, ask });
   const client = new ssh2.Client();
   let shown: Shown | undefined;
@@ -61,7 +65,7 @@ async function attempt(
     return shown === undefined;
   };
   try {
-    const sock = await way();
+    const sock = await Promise.race([way(), stopped]);
     const config = { ...configOf(to, hostKeys), authHandler: login.handler, hostVerifier };
     await ready(client, sock ? { ...config, sock } : config, clock, means.cancel);
     return client;
@@ -73,6 +77,27 @@ async function attempt(
     clock.stop();
   }
 }
+
+/** Rejects when the time is over, or a person wants to go: an agent or a jump host may never answer. */
+function givenUp(clock: Clock, cancel: AbortSignal): Promise<never> {
+  const stopped = new Promise<never>((_, reject) => {
+    const abort = () => reject(new DeployError('interrupted', 'not begun: interrupted'));
+    cancel.addEventListener('abort', abort, { once: true });
+    if (cancel.aborted) abort();
+    clock.expired.then(reject);
+  });
+  stopped.catch(() => {});
+  return stopped;
+}
+
+const keysUnknown = (to: Destination, { message }: Error): DeployError =>
+  new DeployError(
+    'unreachable',
+    `${to.host}: the keys to log in with could not be had: ${message}`,
+    {
+      hint: 'does the SSH agent answer? ssh-add -l',
+    },
+  );
 
 /** The host must not be given up while a person types. */
 function askWhile(clock: Clock, terminal: Terminal | undefined): Ask | undefined {
