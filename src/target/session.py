@@ -825,7 +825,7 @@ def enter(run: Run) -> None:
     os.chdir(run.place)
     if os.path.isdir(".deployer") and os.stat(".deployer").st_uid != os.geteuid():
         owner = account(os.stat(".deployer").st_uid, 0, "").encode() or b"another user"
-        raise Refused(b"%s is deployed by %s" % (run.place, owner), b"connect as %s: a site has one owner" % owner)
+        raise Refused(b"%s is deployed by %s" % (run.place, owner), b"run it as %s: a site has one owner" % owner)
     for folder in (
         b".deployer",
         b".deployer/run",

@@ -110,7 +110,7 @@ def told_run(place: str, id: str, names: list[str], running: bool, problems: lis
     except FileNotFoundError:
         journal = None
     except PermissionError:
-        problems.append(f"how the last run ended is only for {owner_of(place)} to read: connect as {owner_of(place)}")
+        problems.append(f"how the last run ended is only for {owner_of(place)} to read: run it as {owner_of(place)}")
         return None
     log = {"run": id, "log": os.path.join(place, f"{path}.log") if f"{id}.log" in names else ""}
     if f"{id}.unread" in names:

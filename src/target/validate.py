@@ -51,7 +51,13 @@ def problem(text: str, error: BaseException | None = None) -> None:
 
 def in_words(error: BaseException) -> str:
     first = (str(error).strip() or "no reason given").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the project that an error came through; empty when it came through none."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if is_within(each.filename, RELEASE)]
+    return f" ({in_release(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
 
 
 def write_fact(name: str, value: str) -> None:

@@ -135,7 +135,7 @@ test.skipIf(!AM_ROOT)(
     const { exitCode, stdout, stderr } = await world.deployer(place, ['deploy', SITE]);
     expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
     expect(stderr).toContain(`${path} is deployed by root`);
-    expect(stderr).toContain('to do: connect as root: a site has one owner');
+    expect(stderr).toContain('to do: run it as root: a site has one owner');
     expect(await readdir(path)).toEqual(['.deployer']);
   },
 );

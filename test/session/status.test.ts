@@ -133,7 +133,7 @@ test.runIf(process.getuid?.() === 0)(
     expect(status).toMatchObject({
       lock: null,
       last_run: null,
-      problems: [expect.stringMatching(/only for root to read: connect as root$/)],
+      problems: [expect.stringMatching(/only for root to read: run it as root$/)],
     });
   },
 );

@@ -66,7 +66,7 @@ test.runIf(root)(
     expect((await run(site, [{ name: 'code' }])).outcome).toEqual({
       how: 'refused',
       message: `${site} is deployed by ${user.name}`,
-      hint: `connect as ${user.name}: a site has one owner`,
+      hint: `run it as ${user.name}: a site has one owner`,
     });
   },
 );

@@ -144,6 +144,14 @@ class Validate(DjangoSite):
         self.assertEqual(self.fact("migrations"), "none")
         self.assertRegex(self.fact("static"), "^skip .*staticfiles is not installed$")
 
+    def test_an_error_at_import_is_said_with_its_line(self):
+        with open(os.path.join(self.release, "guestbook/views.py"), "a") as file:
+            file.write("\n\nraise RuntimeError('boom')\n")
+        found, _log = self.problems()
+        with open(os.path.join(self.release, "guestbook/views.py")) as file:
+            lines = len(file.readlines())
+        self.assertIn(f"RuntimeError: boom (guestbook/views.py, line {lines})", "\n".join(found))
+
     def test_models_that_have_no_migration(self):
         with open(os.path.join(self.release, "guestbook/models.py"), "a") as file:
             file.write("    stars = models.IntegerField()\n")
