@@ -130,8 +130,8 @@ const PROTECTIONS = {
   },
   'where Gunicorn listens is noted while there is room': {
     file: 'target/gunicorn.py',
-    find: 'if found:\n        note_address(found, asked.address_file)',
-    replace: 'if False:\n        note_address(found, asked.address_file)',
+    find: 'if found:\n        # while there is room',
+    replace: 'if False:\n        # while there is room',
   },
   'the switch is one rename': {
     file: 'steps/activate.js',
