@@ -80,7 +80,9 @@ test(`${DEPLOYS} deploys, good and broken, and ${ROLLBACKS} rollbacks under four
       history.deployed(ran.release, version);
     }
     expect(await world.live(), what).toBe(history.live.id);
-    const status = JSON.parse((await world.deployer('status', SITE, '--json')).stdout);
+    const told = await world.deployer('status', SITE, '--json');
+    expect(told.exitCode, `${what}\n${told.stderr}`).toBe(0);
+    const status = JSON.parse(told.stdout);
     expect(status, what).toMatchObject({ live: history.live.id, lock: null });
     expect(status.rollback?.release ?? status.rollback, what).toBe(history.candidate()?.id ?? null);
     const { body } = await get(address, '/version');
