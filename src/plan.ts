@@ -63,6 +63,7 @@ const TOOLS = [
   'boot.py',
   'gunicorn.py',
   'arguments.py',
+  'address.py',
   'layout.py',
   'masters.py',
   'command_line.py',

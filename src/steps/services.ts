@@ -144,14 +144,17 @@ const proofTime = (timeouts: Site['timeouts']): number =>
 /** Whether an answer of the site will be asked for: what another user's workers run cannot be seen without. */
 function asked({ healthCheck }: Site): readonly string[] {
   if (healthCheck === undefined) return [];
-  const elsewhere = healthCheck.origin !== undefined || healthCheck.socket !== undefined;
-  return ['--health-check', elsewhere ? 'elsewhere' : 'path'];
+  return ['--health-check', isElsewhere(healthCheck) ? 'elsewhere' : 'path'];
 }
+
+/** Whether it is asked at an address of its own, and not at that of the Gunicorn found. */
+const isElsewhere = ({ origin, socket }: HealthCheck): boolean =>
+  origin !== undefined || socket !== undefined;
 
 /** One command. Where only Gunicorn could serve and none does, there is nobody to ask. */
 function healthCheck({ healthCheck, restart }: Site): Script {
   if (healthCheck === undefined) return sh`:`;
-  const elsewhere = healthCheck.origin !== undefined || healthCheck.socket !== undefined;
+  const elsewhere = isElsewhere(healthCheck);
   const ask = sh`program health.py ${healthArguments(healthCheck)} ${elsewhere ? [] : sh`--address-file ${RUN_FILES.address}`}`;
   if (!elsewhere || !restart.every(isGunicorn)) return ask;
   return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else answer warning 'no health check: nothing serves the site'; fi; }`;

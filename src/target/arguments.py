@@ -1,4 +1,4 @@
-"""What a step asks of gunicorn.py and of service.py."""
+"""What a step asks of gunicorn.py, service.py and touch.py."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Arguments(NamedTuple):
     health_check: str = ""
     kind: str = ""
     name: str = ""
+    file: str = ""
 
 
 def parse(words: list[str]) -> Arguments:

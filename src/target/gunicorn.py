@@ -27,6 +27,7 @@ import sys
 import time
 from typing import Any, Callable
 
+import address
 import processes
 from arguments import Arguments, parse
 from command_line import command
@@ -56,7 +57,7 @@ def check(asked: Arguments) -> None:
     remember(found, asked.state)
     if found:
         # while there is room: a disk that fills up must not stop an undo
-        note_address([each for master in found for each in listens_at(master)], asked.address_file)
+        address.note([each for master in found for each in listens_at(master)], asked.address_file)
     problems = []
     if not found:
         answer("note", f"no Gunicorn serves {CURRENT}: nothing will be reloaded")
@@ -201,11 +202,10 @@ def noted(path: str) -> dict[str, Any]:
 
 
 def say_served(serving: list[Master], asked: Arguments) -> None:
-    addresses = [address for master in serving for address in listens_at(master)]
-    note_address(addresses, asked.address_file)
+    addresses = [each for master in serving for each in listens_at(master)]
+    address.note(addresses, asked.address_file)
     unseen = [master for master in serving if any(processes.hidden(one.pid) for one in workers(master))]
-    answered = asked.health_check == "elsewhere" or (asked.health_check == "path" and addresses)
-    if unseen and not answered:
+    if unseen and not address.is_asked(asked, addresses):
         answer("unproven", unseen_by_us(unseen[0], asked))
     else:
         answer("served", " ".join(str(master.pid) for master in serving))
@@ -218,19 +218,6 @@ def unseen_by_us(master: Master, asked: Arguments) -> str:
         f"the workers of Gunicorn {master.pid} run as {user} and were started after the switch, but what they run is "
         f"hidden from {us}: {missing}, which makes it a proof"
     )
-
-
-def note_address(addresses: list[str], path: str) -> None:
-    """Writes where the site is served, unless it stands there."""
-    if not path:
-        return
-    address = "".join(addresses[:1])
-    if os.path.exists(path):
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            if file.read() == address:
-                return
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(address)
 
 
 def prove(asked: Arguments) -> None:

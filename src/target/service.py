@@ -19,17 +19,17 @@ A manager's restart runs the command again, so it takes up everything, if only t
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
 from contextlib import suppress
 from typing import NoReturn
 
+import address
 import processes
 from arguments import Arguments, parse
 from common import answer, fail
-from layout import CURRENT, below_current, follows, is_deploy_path, live, release_folder
+from layout import CURRENT, below_current, follows, live, release_folder
 from managers import Declared, Manager, State, named
 from masters import Master, listens_at, masters, workers
 from privilege import Ran
@@ -37,6 +37,7 @@ from processes import Process
 from proof import STABLE
 from reload_signal import follows_unseen, reload_signal
 from signals import end_unbooted
+from start_command import RELEASE, rerouted
 from tree import Judgement, judge
 
 PAUSE = 0.2
@@ -80,8 +81,8 @@ def obstacle(one: Manager, asked: Arguments) -> str:
 def stuck(one: Manager, state: State, asked: Arguments) -> str:
     """What keeps its command from coming to a new release; empty when nothing can be seen that does."""
     for each in ways(one, state):
-        command = [through_current(word) for word in each.command]
-        folder = through_current(each.folder) if each.folder else CURRENT
+        command = [rerouted(word, CURRENT, RELEASE) for word in each.command]
+        folder = rerouted(each.folder, CURRENT, RELEASE) if each.folder else CURRENT
         if command != list(each.command) or (each.folder and folder != each.folder):
             lines = one.settings(command, folder)
             return f"{one.describe} names a release, and would run it for ever. Have it say:\n{lines}"
@@ -102,16 +103,6 @@ def ways(one: Manager, state: State) -> list[Declared]:
     """How it is started: what its configuration says, else what its main processes tell of that."""
     told = one.declared()
     return told or [Declared(processes.arguments(pid)[:2], "") for pid in state.mains]
-
-
-def through_current(word: str) -> str:
-    """A word of a command, its path into a release of this site led through `current` instead."""
-    for match in re.finditer("/releases/[^/]+(?=/|$)", word):
-        head = word[: match.start()]
-        for slash in re.finditer("/", head):
-            if is_deploy_path(head[slash.start() :]):
-                return word[: slash.start()] + CURRENT + word[match.end() :]
-    return word
 
 
 def gunicorns(state: State) -> list[Master]:
@@ -237,12 +228,10 @@ def died(one: Manager, what: str) -> NoReturn:
 
 
 def tell(one: Manager, state: State, judged: Judgement, asked: Arguments) -> None:
-    addresses = [address for master in gunicorns(state) for address in listens_at(master)]
-    if asked.address_file and addresses:
-        with open(asked.address_file, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(addresses[0])
-    answered = asked.health_check == "elsewhere" or (asked.health_check == "path" and addresses)
-    if judged.unclear and not (judged.hidden and answered):
+    addresses = [each for master in gunicorns(state) for each in listens_at(master)]
+    if addresses:
+        address.note(addresses, asked.address_file)
+    if judged.unclear and not (judged.hidden and address.is_asked(asked, addresses)):
         answer("unproven", f"{one.describe}: {judged.unclear}")
         return
     if judged.unclear:

@@ -12,6 +12,8 @@ from layout import CURRENT, DEPLOY, environment_of, gunicorn_version, is_deploy_
 from master_settings import settings_of, without_handover
 from masters import Master
 
+RELEASE = "releases/[^/]+"
+
 
 def cure(master: Master, asked: Arguments) -> str:
     """What to type so that a master can be reloaded."""
@@ -84,9 +86,9 @@ def kept(started: Command) -> list[str]:
     return [rerouted(word, CURRENT) for word in words]
 
 
-def rerouted(word: str, to: str) -> str:
+def rerouted(word: str, to: str, part: str = f"current|{RELEASE}") -> str:
     """Leads the path in an option, if it goes into a release or through `current`, into another folder."""
-    for match in re.finditer("/(current|releases/[^/]+)(?=/|$)", word):
+    for match in re.finditer(f"/({part})(?=/|$)", word):
         before = word[: match.start()]
         for slash in re.finditer("/", before):
             if is_deploy_path(before[slash.start() :]):

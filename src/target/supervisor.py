@@ -133,7 +133,7 @@ def daemon(pid: int) -> Daemon | None:
     """A supervisord as its command line tells of it: a script that some Python runs."""
     words = processes.arguments(pid)
     script = next((word for word in words[:2] if os.path.basename(word) == "supervisord"), "")
-    # Its configuration can name code: that of another account would have us run what it likes.
+    # Its configuration can name code, and beside it lies a supervisorctl: another account's would have us run anything.
     if not script or processes.contained(pid) or processes.user(pid) not in (us(), "root"):
         return None
     return Daemon(pid, control_of(pid, script, words[0]), config_of(words, pid))
@@ -157,12 +157,11 @@ def located(path: str, pid: int) -> str:
 
 
 def control_of(pid: int, script: str, interpreter: str) -> str:
-    """The supervisorctl beside it, but never a program of an account that could so have us run what it likes."""
-    if processes.user(pid) in (us(), "root"):
-        for beside in (located(script, pid), interpreter):
-            path = os.path.join(os.path.dirname(beside), "supervisorctl")
-            if path.startswith("/") and os.access(path, os.X_OK):
-                return path
+    """The supervisorctl beside it, else the one on PATH."""
+    for beside in (located(script, pid), interpreter):
+        path = os.path.join(os.path.dirname(beside), "supervisorctl")
+        if path.startswith("/") and os.access(path, os.X_OK):
+            return path
     return shutil.which("supervisorctl") or "supervisorctl"
 
 

@@ -12,40 +12,25 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 import processes
 import uwsgi
-from arguments import Arguments
+from arguments import Arguments, parse
 from common import answer, fail
 from layout import CURRENT, follows, live, release_of
 from processes import Process
-from tree import Judgement, judge
+from tree import judge
 
 PAUSE = 0.1
 STABLE = 1.0  # seconds that its workers must stay
 
 
-class Asked(NamedTuple):
-    """The words after `touch.py`."""
-
-    verb: str
-    file: str = ""
-    venv: str = ".venv"
-    release: str = ""
-    timeout: str = "45"
-
-    def arguments(self) -> Arguments:
-        return Arguments(self.verb, self.venv, release=self.release)
-
-
 def main(words: list[str]) -> None:
-    pairs = zip(words[1::2], words[2::2])
-    asked = Asked(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})
+    asked = parse(words)
     {"check": check, "restart": restart}[asked.verb](asked)
 
 
-def check(asked: Asked) -> None:
+def check(asked: Arguments) -> None:
     problems = [not_writable(asked.file)]
     found = watchers(asked.file)
     if not found:
@@ -85,7 +70,7 @@ def staff(top: Process) -> list[Process]:
     return [one for one in processes.children(top.pid) if uwsgi.is_uwsgi(one.pid)] or [top]
 
 
-def stuck(top: Process, asked: Asked) -> str:
+def stuck(top: Process, asked: Arguments) -> str:
     """What keeps a uWSGI in the release of before; empty where nothing does, or where its settings cannot be read."""
     told = uwsgi.settings(top.pid)
     if any(told["unread"]) or not any(release_of(processes.folder(one.pid)) for one in staff(top)):
@@ -101,7 +86,7 @@ def stuck(top: Process, asked: Asked) -> str:
     return f"uWSGI {top.pid} would run the release of before for ever. Have its configuration say:\n" + "\n".join(lines)
 
 
-def restart(asked: Asked) -> None:
+def restart(asked: Arguments) -> None:
     deadline = time.monotonic() + float(asked.timeout)
     found = watchers(asked.file)
     before = {one for top in found for one in staff(top)}
@@ -119,7 +104,7 @@ def restart(asked: Asked) -> None:
         if ended:
             fail(f"the server is down: uWSGI {ended.pid} ended when {asked.file} was touched; its log says why")
         present = frozenset(one for top in alive for one in staff(top))
-        judged = judged_of(present, before, asked)
+        judged = judge(sorted(present), before, asked)
         # While a master imports the application it has no workers yet.
         wrong = judged.wrong or ("it has no workers yet" if present & with_workers else "")
         if wrong or present != settled:
@@ -134,10 +119,6 @@ def restart(asked: Asked) -> None:
         return
     print(f"uWSGI: {judged.proven} workers seen to run {asked.release}", flush=True)
     answer("served", " ".join(str(one.pid) for one in found))
-
-
-def judged_of(present: frozenset[Process], before: set[Process], asked: Asked) -> Judgement:
-    return judge(sorted(present), before, asked.arguments())
 
 
 def touch(path: str) -> None:

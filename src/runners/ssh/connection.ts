@@ -67,7 +67,7 @@ async function attempt(
   try {
     const sock = await Promise.race([way(), stopped]);
     const config = { ...configOf(to, hostKeys), authHandler: login.handler, hostVerifier };
-    await ready(client, sock ? { ...config, sock } : config, clock, means.cancel);
+    await Promise.race([ready(client, sock ? { ...config, sock } : config, clock), stopped]);
     return client;
   } catch (error) {
     client.destroy();
@@ -119,17 +119,8 @@ const configOf = (to: Destination, { algorithms }: HostKeys): ConnectConfig => (
   readyTimeout: 0, // the clock's
 });
 
-function ready(
-  client: Client,
-  config: ConnectConfig,
-  clock: Clock,
-  cancel: AbortSignal,
-): Promise<void> {
+function ready(client: Client, config: ConnectConfig, clock: Clock): Promise<void> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(new DeployError('interrupted', 'not begun: interrupted'));
-    cancel.addEventListener('abort', abort, { once: true });
-    if (cancel.aborted) abort();
-    clock.expired.then(reject);
     client
       .on('connect', () => client.setNoDelay(true)) // ssh2 leaves Nagle on: 40 ms for each small packet
       .on('handshake', () => clock.restart())
