@@ -5,6 +5,7 @@ import collections
 import glob
 import itertools
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 sys.path.insert(0, os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..", "src", "target")))
 import processes
@@ -22,6 +24,7 @@ TOOLS = os.path.dirname(os.path.abspath(processes.__file__))
 
 SYSTEM_PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")
 PATIENCE = 20
+USERS = itertools.count(1)
 WORKERS = 2
 
 APPLICATION = """
@@ -273,3 +276,36 @@ def wait_for(true, seconds=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError("it did not come true in time")
         time.sleep(0.02)
+
+
+class TwoReleases(unittest.TestCase):
+    """r1 is live: V1 with L1. r2 is V2 with a changed library."""
+
+    def setUp(self):
+        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.lab = Lab(self.base, "shop")
+        self.addCleanup(self.lab.close)
+        self.lab.environment("e1", "L1")
+        self.lab.environment("e2", "L2")
+        self.r1, self.r2 = self.lab.release("V1", "e1"), self.lab.release("V2", "e2")
+        self.lab.switch(self.r1)
+
+
+def ordinary_user(test):
+    """A new account, which is removed at the end of a test, after what runs as it."""
+    name = f"lab{os.getpid()}{next(USERS)}"
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+    test.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL)
+    return pwd.getpwnam(name)
+
+
+def become(user):
+    """For `preexec_fn`: the process is that account's, without its supplementary groups."""
+
+    def change():
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+    return change

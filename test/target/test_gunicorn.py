@@ -1,19 +1,16 @@
 import contextlib
-import grp
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import APPLICATION, TOOLS, Lab, Load, another_python, ask, processes, wait_for, write
+from lab import APPLICATION, TOOLS, Lab, Load, another_python, ask, become, ordinary_user, processes, wait_for, write
 
 OTHER_PYTHON = another_python()
 
@@ -526,20 +523,9 @@ class Found(OneSite):
             thread.join()
 
     def ordinary_user(self):
-        name = f"lab{os.getpid()}{time.monotonic_ns() % 100000}"
-        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL)
+        user = ordinary_user(self)
         self.addCleanup(self.lab.close)
-        return pwd.getpwnam(name)
-
-
-def become(user):
-    def change():
-        os.setgroups([])
-        os.setgid(grp.getgrgid(user.pw_gid).gr_gid)
-        os.setuid(user.pw_uid)
-
-    return change
+        return user
 
 
 if __name__ == "__main__":

@@ -1,15 +1,11 @@
 """`restart: auto` where a signal of ours cannot bring a Gunicorn to a release, but its manager can."""
 
-import grp
 import os
-import pwd
-import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import Load
+from lab import Load, become, ordinary_user
 from supervisor_lab import served
 from test_supervisor import OneSupervisedSite
 
@@ -58,26 +54,19 @@ class AnotherUsers(Auto):
     def setUp(self):
         super().setUp()
         os.chmod(self.base, 0o777)
-        self.server, self.deployer = self.user("a"), self.user("b")
+        self.server, self.deployer = self.user(), self.user()
 
-    def user(self, letter):
-        name = f"lab{letter}{os.getpid()}{time.monotonic_ns() % 100000}"
-        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-        self.addCleanup(subprocess.run, ["userdel", name], stderr=subprocess.DEVNULL)
+    def user(self):
+        user = ordinary_user(self)
         self.addCleanup(self.lab.close)
         self.addCleanup(self.supervisor.close)
-        return pwd.getpwnam(name)
+        return user
 
     def web(self, style="E", name="web", **more):
         super().web(style, name, user=self.server.pw_name, **more)
 
     def as_deployer(self):
-        def become():
-            os.setgroups([])
-            os.setgid(grp.getgrgid(self.deployer.pw_gid).gr_gid)
-            os.setuid(self.deployer.pw_uid)
-
-        return {"python": "/usr/bin/python3", "preexec_fn": become}
+        return {"python": "/usr/bin/python3", "preexec_fn": become(self.deployer)}
 
     def auto(self, release, *words, **more):
         os.chown(f"{self.supervisor.folder}/s.sock", self.deployer.pw_uid, -1)

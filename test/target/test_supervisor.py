@@ -6,9 +6,8 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import APPLICATION, Lab, Load, processes, wait_for, write
+from lab import APPLICATION, Lab, Load, become, processes, wait_for, write
 from supervisor_lab import CELERY, Supervisor, environment, said, served
-from test_gunicorn import become
 
 OPTIONS = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
 DIES = """

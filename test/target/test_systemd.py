@@ -1,13 +1,11 @@
 import configparser
 import os
 import pwd
-import shutil
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import TOOLS, Lab, Load, ask, processes
+from lab import TOOLS, Load, TwoReleases, ask, become, processes
 from systemctl_recordings import (
     ALLOWED,
     JOB_FAILED,
@@ -19,24 +17,16 @@ from systemctl_recordings import (
     Recordings,
     properties,
 )
-from test_gunicorn import become
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "README.md")
 README_SITE = "/var/www/sites/www.example.com"
 
 
-class OneUnit(unittest.TestCase):
-    """r1 is live: V1 with L1. r2 is V2 with a changed library. shop.service is what `systemctl` was recorded to say."""
+class OneUnit(TwoReleases):
+    """shop.service is what `systemctl` was recorded to say."""
 
     def setUp(self):
-        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
-        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
-        self.lab = Lab(self.base, "shop")
-        self.addCleanup(self.lab.close)
-        self.lab.environment("e1", "L1")
-        self.lab.environment("e2", "L2")
-        self.r1, self.r2 = self.lab.release("V1", "e1"), self.lab.release("V2", "e2")
-        self.lab.switch(self.r1)
+        super().setUp()
         self.systemd = Recordings(f"{self.base}/bin")
         self.systemd.set("show", self.unit())
 

@@ -1,30 +1,19 @@
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import APPLICATION, Lab, Load, ask, processes, wait_for, write
+from lab import APPLICATION, Load, TwoReleases, ask, processes, wait_for, write
 
 UWSGI = "/usr/bin/uwsgi"
 
 
-class OneSite(unittest.TestCase):
-    """r1 is live: V1 with L1. r2 is V2 with a changed library."""
-
+class OneSite(TwoReleases):
     def setUp(self):
-        self.base = os.path.realpath(tempfile.mkdtemp(prefix="it's a tmp "))
-        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
-        self.lab = Lab(self.base, "shop")
-        self.addCleanup(self.lab.close)
-        self.lab.environment("e1", "L1")
-        self.lab.environment("e2", "L2")
-        self.r1, self.r2 = self.lab.release("V1", "e1"), self.lab.release("V2", "e2")
-        self.lab.switch(self.r1)
+        super().setUp()
         self.file = f"{self.lab.deploy}/shared/reload me"
 
     def uwsgi(self, chdir="", home="", file=""):
