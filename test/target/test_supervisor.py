@@ -1,12 +1,13 @@
 import os
 import pwd
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import APPLICATION, Lab, Load, become, processes, wait_for, write
+from lab import APPLICATION, TOOLS, Lab, Load, become, ordinary_user, processes, wait_for, write
 from supervisor_lab import CELERY, Supervisor, environment, said, served
 
 OPTIONS = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
@@ -160,8 +161,6 @@ class Gunicorn(OneSupervisedSite):
         worker = processes.children(pid)[0].pid
         ask = "import sys; sys.path.insert(0, sys.argv.pop(1)); import managers; "
         ask += "one = managers.manager_of(int(sys.argv[1])); print(one and one.describe, one and one.problem())"
-        from lab import TOOLS
-
         for asked, answer in ((pid, "web (supervisor)"), (worker, "web (supervisor)"), (os.getpid(), "None")):
             self.assertIn(answer, self.lab.run("", TOOLS, str(asked), before=ask).log)
         second = self.supervisor.pid("many:m_1")
@@ -204,6 +203,39 @@ class Others(OneSupervisedSite):
         done = self.deploy(self.r2, "job")
         self.assertEqual((done.code, done["served"]), (0, ""), done)
         self.assertIn("job (supervisor): none of its processes is a Python", done["unproven"])
+
+    def test_one_of_before_that_lives_on_is_no_proof(self):
+        python = f"{self.lab.current}/.venv/bin/python"
+        script = write(f"{self.base}/run.sh", f'"{python}" -c "import time; time.sleep(1000)" &\nwait\n')
+        self.supervisor.program(
+            "job", f'/bin/sh "{script}"', self.lab.current, stopasgroup="false", killasgroup="false"
+        )
+        self.supervisor.start()
+        wait_for(lambda: "RUNNING" in self.supervisor("status", "job")[1], 60)
+        before = processes.children(self.supervisor.pid("job"))[0]
+        self.addCleanup(lambda: processes.alive(before) and os.kill(before.pid, 9))
+        self.lab.switch(self.r2)
+        done = self.service("restart", "job", "--release", self.r2, "--timeout", "4")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(f"process {before.pid} of before still runs", done["message"])
+
+    def test_what_stands_before_its_answer_is_passed_over(self):
+        said = "sudo: unable to resolve host web1: Name or service not known\nweb   RUNNING   pid 7, uptime 0:01:00"
+        ask = "import sys; sys.path.insert(0, sys.argv.pop(1)); import supervisor; from privilege import Ran; "
+        ask += "print(supervisor.reached(Ran(0, sys.argv[1])))"
+        self.assertIn("True", self.lab.run("", TOOLS, said, before=ask).log)
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can become another account")
+    def test_a_supervisord_of_another_account_is_not_ours_to_ask(self):
+        program = write(f"{self.base}/supervisord", "import time; time.sleep(1000)")
+        os.chmod(self.base, 0o755)
+        words = ["/usr/bin/python3", program, "-c", f"{self.base}/theirs.conf"]
+        theirs = subprocess.Popen(words, preexec_fn=become(ordinary_user(self)))
+        self.addCleanup(theirs.wait)
+        self.addCleanup(theirs.kill)
+        wait_for(lambda: program in processes.arguments(theirs.pid))
+        ask = "import sys; sys.path.insert(0, sys.argv.pop(1)); import supervisor; print(supervisor.controls())"
+        self.assertNotIn("theirs.conf", self.lab.run("", TOOLS, before=ask).log)
 
     def test_all_processes_of_a_program(self):
         self.supervisor.program(

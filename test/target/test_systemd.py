@@ -171,6 +171,28 @@ class Restart(OneUnit):
                 self.assertEqual(ask(processes.listens_at(int(done["served"]))[0]), (200, "V2 L2"))
                 self.assertEqual(self.systemd.calls("restart", "reload"), ["systemctl restart shop.service"])
 
+    def test_a_reload_that_is_refused_is_a_restart(self):
+        one = self.lab.start("E")
+        self.main_is(one)
+        self.systemd.set("reload.code", "1")
+        self.lab.switch(self.r2)
+        self.restarts_as("E")
+        done = self.service("restart", "--release", self.r2)
+        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
+        one.wait(20)
+        self.assertEqual(ask(processes.listens_at(int(done["served"]))[0]), (200, "V2 L2"))
+
+    def test_a_job_of_cron_is_not_crons_to_restart(self):
+        one = self.lab.start("B")
+        self.systemd.set("pid", str(os.getpid() + 1))
+        ask_it = "import sys; sys.path.insert(0, sys.argv.pop(1)); import processes, systemd; "
+        ask_it += "processes.control_group = lambda pid: '/system.slice/cron.service'; "
+        ask_it += "print(systemd.unit_of(int(sys.argv[1])))"
+        asked = ("", TOOLS, str(one.pid))
+        self.assertIn("None", self.lab.run(*asked, before=ask_it, env=self.systemd.environ).log)
+        self.main_is(one)
+        self.assertIn("Unit", self.lab.run(*asked, before=ask_it, env=self.systemd.environ).log)
+
     def restarts_as(self, style):
         command, folder, _ = self.lab.how(style)
         words = [*command, "--bind", "127.0.0.1:0", "--workers", "2", "--no-control-socket", "app.wsgi"]
