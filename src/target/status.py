@@ -119,6 +119,7 @@ def told_run(place: str, id: str, names: list[str], running: bool, problems: lis
         problems.append(f"the journal of the run {id} cannot be read: look at {os.path.join(place, path)}.*")
         return {**log, "ending": "unknown"}
     told = {**log, **journal._asdict(), "ending": ending(journal, id, names, running)}
+    told["served"] = journal.committed and journal.served
     del told["outcome"]  # what the session calls it; a dead run has none
     return told
 
