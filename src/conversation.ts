@@ -49,6 +49,7 @@ export class Conversation {
   #lines: string[] = [];
   #failure: Failure | undefined;
   #remains: Remains[] = [];
+  readonly #skipped = new Set<StepName>();
   #served: Served = { proven: true };
 
   constructor(process: RemoteProcess, plan: Plan, options: ConversationOptions) {
@@ -167,6 +168,7 @@ export class Conversation {
     this.#warn(entry.name, answers);
     const seconds = this.#seconds();
     const skip = answers.one('skip');
+    const served = servedBy(answers);
     if (code !== 0 && entry.phase === 'after') {
       const said = this.#lines.map((line) => `  | ${line}`);
       const reason = answers.one('message') ?? `${entry.name} ended with exit code ${code}`;
@@ -176,11 +178,14 @@ export class Conversation {
       this.#failure = this.#failureOf(code, answers);
       this.#report({ type: 'failed', step: entry.name, seconds, failure: this.#failure });
     } else if (skip !== undefined) {
+      this.#skipped.add(entry.name);
       this.#report({ type: 'skipped', step: entry.name, reason: skip, seconds });
     } else {
-      this.#report({ type: 'done', step: entry.name, seconds, notes: answers.all('note') });
+      const unproven = served === undefined || served.proven ? [] : [served.reason];
+      const notes = [...answers.all('note'), ...unproven];
+      this.#report({ type: 'done', step: entry.name, seconds, notes });
     }
-    this.#served = servedBy(answers) ?? this.#served;
+    this.#served = served ?? this.#served;
   }
 
   #warn(step: StepName, answers: Answers): void {
@@ -189,13 +194,14 @@ export class Conversation {
 
   #undoing(step: StepName): void {
     this.#begin(step);
-    this.#report({ type: 'undoing', step });
+    if (!this.#skipped.has(step)) this.#report({ type: 'undoing', step });
   }
 
   #undone(step: StepName, code: number, answers: Answers): void {
     this.#warn(step, answers);
     const failure = code === 0 ? undefined : this.#failureOf(code, answers);
     if (failure) this.#remains.push({ step, failure });
+    if (failure === undefined && this.#skipped.has(step)) return; // there was nothing to undo
     this.#report({ type: 'undone', step, seconds: this.#seconds(), failure });
   }
 
