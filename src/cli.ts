@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import { commandLine } from './command-line.ts';
 import type { Context, Io } from './commands/context.ts';
 import { DeployError } from './errors.ts';
+import { ciOf } from './reporters/ci.ts';
 
 /** Runs the command line. Resolves to the exit code; every failure has been told by then. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
@@ -21,21 +22,50 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     await program.parseAsync(argv as string[]);
     return exit;
   } catch (error) {
-    return told(error, io);
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help, --version
+    const failure = failureOf(error);
+    await tell(failure, io, argv.includes('--json'));
+    return failure.exit;
   }
 }
 
-/** The one catch: what went wrong and what to do, to stderr. */
-function told(error: unknown, io: Io): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof DeployError) {
-    io.stderr.write(`deployer: ${error.message}\n`);
-    if (error.hint !== undefined) io.stderr.write(`to do: ${error.hint}\n`);
-    return error.exitCode;
+interface CommandFailure {
+  readonly exit: number;
+  readonly reason: string;
+  /** One line for each thing to know. */
+  readonly lines: readonly string[];
+  /** Commander has told it to people. */
+  readonly told: boolean;
+}
+
+/** The one catch: what went wrong, and what to do. */
+function failureOf(error: unknown): CommandFailure {
+  if (error instanceof CommanderError) {
+    const lines = error.message.replace(/^error: /, '').split('\n');
+    return { exit: 2, reason: 'usage', lines, told: true };
   }
-  const trace = (error as Error)?.stack ?? error;
-  io.stderr.write(`deployer: a fault of deployer itself, please report it:\n${trace}\n`);
-  return 1;
+  if (error instanceof DeployError) {
+    const advice = error.hint === undefined ? [] : [`to do: ${error.hint}`];
+    const lines = [...error.message.split('\n'), ...advice];
+    return { exit: error.exitCode, reason: error.code, lines, told: false };
+  }
+  const trace = String((error as Error)?.stack ?? error).split('\n');
+  const lines = ['a fault of deployer itself, please report it:', ...trace];
+  return { exit: 1, reason: 'fault', lines, told: false };
+}
+
+/** On stderr; with --json on stdout too, as the result that a script waits for; in a CI service as its annotation. */
+async function tell(failure: CommandFailure, io: Io, json: boolean): Promise<void> {
+  const { exit, reason, lines, told } = failure;
+  const [summary, ...details] = lines;
+  const text = `deployer: ${lines.join('\n')}`;
+  const ci = ciOf(io.env);
+  if (ci !== undefined) io.stderr.write(ci.failure(ci.harmless(text)));
+  else if (!told) io.stderr.write(`${text}\n`);
+  if (!json) return;
+  const { jsonLines } = await import('./reporters/json.ts');
+  const { say } = jsonLines((line) => io.stdout.write(line));
+  say({ type: 'result', exit, reason, summary, details });
 }
 
 function contextOf(

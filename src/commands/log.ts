@@ -30,7 +30,7 @@ export async function logOf({ io, globals }: Context, several: boolean): Promise
       quiet,
       color,
     }),
-    fail: (line) => write(ci ? ci.failure(harmless(line)) : `${line}\n`),
+    fail: (text) => write(ci ? ci.failure(harmless(text)) : `${text}\n`),
   };
 }
 

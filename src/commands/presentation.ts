@@ -63,13 +63,10 @@ async function plainPresentation(context: Context, several: boolean): Promise<Pr
       }
       if (verdict.exit === 0 && globals.quiet) return;
       const mark = several ? `[${verdict.site}] ` : `${verdict.site}: `;
-      const line = `${mark}${visible(verdict.summary)}`;
-      if (verdict.exit === 0) log.print(`${line}\n`);
-      else log.fail(line);
-      const details = verdict.details.map(
-        (detail) => `${several ? mark : '  '}${visible(detail)}\n`,
-      );
-      if (details.length > 0) log.print(details.join(''));
+      const details = verdict.details.map((detail) => `${several ? mark : '  '}${visible(detail)}`);
+      const text = [`${mark}${visible(verdict.summary)}`, ...details].join('\n');
+      if (verdict.exit === 0) log.print(`${text}\n`);
+      else log.fail(text);
     },
     summary: (verdicts) => {
       answer(harmless(table(verdicts)));

@@ -2,8 +2,8 @@
 export interface Ci {
   /** Begins a group of lines that is shown folded, under its title. Groups do not nest. */
   readonly group: (title: string) => Group;
-  /** The line that says why a site failed, as the service wants to be told. */
-  readonly failure: (line: string) => string;
+  /** What says why a command failed, as the service wants to be told: its first line is the summary. */
+  readonly failure: (text: string) => string;
   /** The text, none of which is a command to the service. */
   readonly harmless: (text: string) => string;
 }
@@ -23,7 +23,7 @@ export function ciOf(env: NodeJS.ProcessEnv): Ci | undefined {
 /** Workflow commands: `::name::data` at the start of a line, blanks before it or not, and `##[name]data` anywhere in it. */
 const github: Ci = {
   group: (title) => ({ start: `::group::${escaped(title)}\n`, end: () => '::endgroup::\n' }),
-  failure: (line) => `::error::${escaped(line)}\n`,
+  failure: (text) => `::error::${escaped(text)}\n`,
   harmless: (text) => text.replace(/^(\s*)::/gm, '$1| ::').replaceAll('##[', '## ['),
 };
 
@@ -42,7 +42,7 @@ function gitlab(): Ci {
         end: () => `\x1b[0Ksection_end:${now()}:${name}\r\x1b[0K\n`,
       };
     },
-    failure: (line) => `${line}\n`,
+    failure: (text) => `${text}\n`,
     harmless: (text) => text,
   };
 }

@@ -41,9 +41,9 @@ export function groupsLog({ write, ci, color }: GroupsOptions): Log {
       title = titleOf(event) ?? title;
     },
     print,
-    fail: (line) => {
+    fail: (text) => {
       close();
-      write(ci.failure(ci.harmless(line)));
+      write(ci.failure(ci.harmless(text)));
     },
     ended: close,
     clear: close,

@@ -16,7 +16,7 @@ export function linesLog(options: LinesOptions): Log {
       if (lines.length > 0) options.write(lines.join(''));
     },
     print: options.write,
-    fail: (line) => options.write(`${line}\n`),
+    fail: (text) => options.write(`${text}\n`),
     ended: () => {},
     clear: () => {},
     [Symbol.dispose]: () => {},

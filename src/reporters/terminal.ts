@@ -55,7 +55,7 @@ export function terminalLog(options: TerminalOptions): Log {
       above += linesAbove(event, options, region.columns);
     },
     print,
-    fail: (line) => print(`${line}\n`),
+    fail: (text) => print(`${text}\n`),
     ended: (site) => void running.delete(site),
     clear,
     [Symbol.dispose]: () => {

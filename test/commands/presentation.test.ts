@@ -115,8 +115,8 @@ test('several sites in GitHub Actions: plain lines, an error for each that faile
   expect(stderr.text()).toBe(
     [
       `[${SITE}]   | ## [add-path]/x`,
-      `::error::[${SITE}] failed`,
-      ...[`[${SITE}] a`, '| ::error::b', ''],
+      `::error::[${SITE}] failed%0A[${SITE}] a%0A| ::error::b`,
+      '',
     ].join('\n'),
   );
   expect(stdout.text()).toBe(`${SITE}  exit 1  R  ## [error]x\n`);
