@@ -22,8 +22,19 @@ export interface Verdict {
 
 export type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
-/** Reads an outcome. `stoppedBy` is the signal that asked for an end, if one did. */
-export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefined): Verdict {
+/** How a run came about, as far as it bears on what is said at its end. */
+export interface Occasion {
+  /** The signal that asked for an end, if one did. */
+  readonly stoppedBy?: Signal | undefined;
+  /** The options that lead a further command to the same site: ` --config other.yml`, or nothing. */
+  readonly options?: string;
+}
+
+/** Reads an outcome. */
+export function verdict(plan: Plan, outcome: Outcome, occasion: Occasion = {}): Verdict {
+  const { stoppedBy, options = '' } = occasion;
+  const command: CommandText = (kind, more = '') =>
+    `deployer ${kind} ${plan.site}${more}${options}`;
   const none = {
     site: plan.site,
     release: '',
@@ -34,7 +45,7 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
   };
   switch (outcome.how) {
     case 'done':
-      return done(plan, outcome);
+      return done(plan, outcome, stoppedBy);
     case 'nothing':
       return { ...none, exit: 0, summary: 'nothing is locked' };
     case 'undone':
@@ -48,7 +59,7 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
         details: [
           ...failureLines(outcome.failure),
           liveLine(outcome.live),
-          ...adviceAfter(plan, outcome),
+          ...adviceAfter(plan, outcome, command),
         ],
       };
     case 'stuck':
@@ -71,7 +82,7 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
         ],
       };
     case 'locked':
-      return { ...none, exit: exitCodeOf('locked'), ...lockedText(plan, outcome) };
+      return { ...none, exit: exitCodeOf('locked'), ...lockedText(outcome, command) };
     case 'refused':
       return {
         ...none,
@@ -85,10 +96,13 @@ export function verdict(plan: Plan, outcome: Outcome, stoppedBy: Signal | undefi
       return {
         ...none,
         exit: exitCodeOf(outcome.reason === 'left' && stoppedBy ? codeOf(stoppedBy) : 'unknown'),
-        ...lostText(plan, outcome),
+        ...lostText(plan, outcome, command),
       };
   }
 }
+
+/** `deployer unlock www.example.com --force --config other.yml`. */
+type CommandText = (kind: string, more?: string) => string;
 
 /** The same for a command that never came to a session. */
 export function refusedVerdict(site: string, error: DeployError): Verdict {
@@ -106,9 +120,15 @@ export function refusedVerdict(site: string, error: DeployError): Verdict {
   };
 }
 
-function done(plan: Plan, outcome: Extract<Outcome, { how: 'done' }>): Verdict {
+function done(
+  plan: Plan,
+  outcome: Extract<Outcome, { how: 'done' }>,
+  stoppedBy: Signal | undefined,
+): Verdict {
   const { release, commit, live, served } = outcome;
   const end = { site: plan.site, exit: 0, reason: undefined, release, commit, live };
+  const details =
+    stoppedBy === undefined ? [] : [`${stoppedBy} came too late: what has proven good stays`];
   if (plan.kind === 'unlock') {
     return {
       ...end,
@@ -120,12 +140,12 @@ function done(plan: Plan, outcome: Extract<Outcome, { how: 'done' }>): Verdict {
     };
   }
   if (served.proven)
-    return { ...end, summary: `${release} is live, and proven to be served`, details: [] };
+    return { ...end, summary: `${release} is live, and proven to be served`, details };
   if (served.start === undefined)
     return {
       ...end,
       summary: `${release} is released, not verified: ${served.reason}`,
-      details: [],
+      details,
     };
   const start = `start it with: ${served.start}`;
   if (plan.kind === 'restart') {
@@ -172,15 +192,18 @@ function howItStands({ kind }: Plan, { step }: Undone): string {
 const liveLine = (live: string): string =>
   live === '' ? 'live now: nothing (nothing was live before)' : `live now: ${live}, as before`;
 
-function adviceAfter(plan: Plan, { why, failure, release }: Undone): readonly string[] {
-  const again = `deployer ${plan.kind} ${plan.site}`;
+function adviceAfter(
+  plan: Plan,
+  { why, step, failure, release }: Undone,
+  command: CommandText,
+): readonly string[] {
+  const again = command(plan.kind);
   if (why !== 'failed') return [`to do: run ${again} again when you like`];
-  if (failure?.error === 'nothing-to-roll-back') return [`to do: deployer deploy ${plan.site}`];
-  if (failure !== undefined && failure.problems.length > 0)
-    return [`to do: mend what is listed, then run ${again} again`];
+  if (failure?.error === 'nothing-to-roll-back') return [`to do: ${command('deploy')}`];
+  const what = failure !== undefined && failure.problems.length > 0 ? 'what is listed' : 'it';
   return [
-    ...(failure?.hint === undefined ? [`to do: mend it, then run ${again} again`] : []),
-    logLine(plan, release),
+    ...(failure?.hint === undefined ? [`to do: mend ${what}, then run ${again} again`] : []),
+    ...(step === 'check' || step === 'lock' ? [] : [logLine(plan, release)]),
   ];
 }
 
@@ -189,12 +212,15 @@ const logLine = (plan: Plan, release: string): string =>
     ? `whole log, on the target: ${plan.place}/.deployer/run/${release}.log`
     : `run logs, on the target: ${plan.place}/.deployer/run/`;
 
-function lockedText(plan: Plan, { holder, step, since }: Extract<Outcome, { how: 'locked' }>) {
+function lockedText(
+  { holder, step, since }: Extract<Outcome, { how: 'locked' }>,
+  command: CommandText,
+) {
   return {
     summary: `locked: another run is under way${step === '' ? '' : `, in ${step}${age(since)}`}`,
     details: [
       ...indented(holder),
-      `to do: wait for it, or stop it: deployer unlock ${plan.site} --force`,
+      `to do: wait for it, or stop it: ${command('unlock', ' --force')}`,
     ],
   };
 }
@@ -228,7 +254,11 @@ export const unreachableHint = (message: string): string | undefined =>
     ? 'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv'
     : undefined;
 
-function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }>) {
+function lostText(
+  plan: Plan,
+  { reason, step }: Extract<Outcome, { how: 'lost' }>,
+  command: CommandText,
+) {
   const left = reason === 'left';
   return {
     summary: left
@@ -236,7 +266,7 @@ function lostText(plan: Plan, { reason, step }: Extract<Outcome, { how: 'lost' }
       : `outcome unknown: the connection was lost in ${step} (${reason})`,
     details: [
       'the target goes on by itself: it finishes what may not be cut, undoes the rest, and frees the lock',
-      `to do: run deployer status ${plan.site} for how it ended, then deployer ${plan.kind === 'unlock' ? 'deploy' : plan.kind} ${plan.site} again`,
+      `to do: run ${command('status')} for how it ended, then ${command(plan.kind === 'unlock' ? 'deploy' : plan.kind)} again`,
     ],
   };
 }

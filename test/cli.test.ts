@@ -92,6 +92,35 @@ test.each([
   expect(await exists(`${folder.path}/srv`)).toBe(false);
 });
 
+test.each([
+  ['an unknown site', ['deploy', 'www.exmaple.com'], 'usage', /www\.exmaple\.com.*did you mean/],
+  ['an unknown option', ['deploy', '--rebiuld'], 'usage', /--rebiuld/],
+  ['a configuration with a fault', ['sites', '--config', 'faulty.yml'], 'config', /faulty\.yml/],
+])('%s with --json: the result says it on stdout too', async (_, words, reason, said) => {
+  await fileWith('faulty', 'www.example.com: {repositry: x}\n');
+  const { exitCode, stdout, stderr } = await deployer([...words, '--json']);
+  const result = JSON.parse(stdout);
+  expect(result).toMatchObject({ type: 'result', exit: 2, reason, time: expect.any(String) });
+  expect([result.summary, ...result.details].join('\n')).toMatch(said);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(said);
+});
+
+test('in GitHub Actions a usage error is an annotation with its cure', async () => {
+  const env = { GITHUB_ACTIONS: 'true' };
+  const { exitCode, stderr } = await deployer(['sites', '--config', 'nowhere.yml'], { env });
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/^::error::deployer: .*nowhere\.yml.*%0Ato do: /);
+});
+
+test('what is said to do next finds the same configuration', async () => {
+  await using place = await tmpFolder();
+  const file = await fileWith('my sites', sitesOf(['www.example.com'], place.path));
+  const { stderr } = await deployer(['deploy', 'www.example.com', '--config', file]);
+  const command = `deployer deploy www.example.com --config '${file.replaceAll("'", `'\\''`)}'`;
+  expect(stderr).toContain(`then run ${command} again`);
+});
+
 test('a site is named as a word, as an option, or as both alike; the only one need not be named', async () => {
   const scripts = await Promise.all(
     [

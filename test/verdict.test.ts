@@ -42,7 +42,7 @@ const done = (served: Extract<Outcome, { how: 'done' }>['served']): Outcome => (
 
 /** Everything that is said, as one text. */
 function read(kind: keyof typeof PLANS, outcome: Outcome, signal?: Signal) {
-  const { exit, summary, details } = verdict(PLANS[kind], outcome, signal);
+  const { exit, summary, details } = verdict(PLANS[kind], outcome, { stoppedBy: signal });
   return { exit, text: [summary, ...details].join('\n') };
 }
 

@@ -13,7 +13,7 @@ import { visible } from '../secrets.ts';
 import { codeOf, type Signal } from '../verdict.ts';
 import { BACKUPS_PROGRAM, type Backup, listBackups } from './backup-list.ts';
 import { connectionsFor, warnOn } from './connections.ts';
-import type { Context } from './context.ts';
+import { type Context, sameOptions } from './context.ts';
 import { configuredSites } from './on-sites.ts';
 
 /** Lists the backups of a site, the newest last, or brings one into the current folder. Resolves to the exit code. */
@@ -28,9 +28,10 @@ export async function backups(
 
 async function get(context: Context, site: Site, name: string): Promise<number> {
   const { io, globals } = context;
+  const list = `deployer backups ${site.name}${sameOptions(globals)}`;
   if (name.includes('/') || name === '')
     throw new DeployError('usage', `a backup is named without a folder: ${visible(name)}`, {
-      hint: `deployer backups ${site.name} lists them; it is put into the current folder`,
+      hint: `${list} lists them; it is put into the current folder`,
     });
   const path = resolve(name);
   if (existsSync(path)) throw isThere(path);
@@ -49,7 +50,7 @@ async function get(context: Context, site: Site, name: string): Promise<number> 
   const words = [site.backupPath, site.name, name];
   const answers = ask(runner, { program: BACKUPS_PROGRAM, words, cancel: stop.signal });
   try {
-    await receive(answers, site, name, part);
+    await receive(answers, part, name, (words) => refused(site, name, words, list));
     await readThrough(part, name, stop.signal);
     await giveName(part, path);
   } finally {
@@ -66,15 +67,15 @@ async function get(context: Context, site: Site, name: string): Promise<number> 
 /** Writes it through to the disk, as long as it was said to be. */
 async function receive(
   answers: AsyncIterable<Answer>,
-  site: Site,
-  name: string,
   part: string,
+  name: string,
+  refusal: (words: readonly string[]) => DeployError,
 ): Promise<void> {
   let file: FileHandle | undefined;
   let missing = 0;
   try {
     for await (const answer of answers) {
-      if (answer.kind === 'refused') throw refused(site, name, answer.words);
+      if (answer.kind === 'refused') throw refusal(answer.words);
       if (answer.kind === 'answer') {
         missing = (answer.value as Pick<Backup, 'size'>).size;
         file = await open(part, 'wx', 0o600);
@@ -92,14 +93,19 @@ async function receive(
   if (missing !== 0) throw notWhole(name, 'it changed while it was brought here');
 }
 
-function refused(site: Site, name: string, [why = '', ...names]: readonly string[]): DeployError {
+function refused(
+  site: Site,
+  name: string,
+  [why = '', ...names]: readonly string[],
+  list: string,
+): DeployError {
   if (why !== 'no such backup') return new DeployError('failed', why);
   const what = `${site.name} has no backup ${visible(name)}`;
   if (names.length === 0)
     return new DeployError('usage', `${what}, nor any other in ${visible(site.backupPath)}`);
-  return new DeployError('usage', `${what}${suggestion(name, names)}`, {
-    hint: `deployer backups ${site.name} lists them`,
-  });
+  const holding = names.filter((each) => each.includes(name)); // a release names its backup
+  const meant = holding.length === 1 ? `; did you mean ${holding[0]}?` : suggestion(name, names);
+  return new DeployError('usage', `${what}${meant}`, { hint: `${list} lists them` });
 }
 
 /** Unpacks it to nowhere: every block of it must be sound. */

@@ -1,3 +1,5 @@
+import { quote } from '../shell.ts';
+
 /** Where a command reads and writes; tests give their own. */
 export interface Io {
   readonly stdout: Output;
@@ -36,3 +38,12 @@ export interface Context {
   /** The command as typed, for whoever finds the lock. */
   readonly typed: string;
 }
+
+/** The options by which a further command finds the same sites, as they are typed: ` --config 'my sites.yml'`, or nothing. */
+export const sameOptions = ({ config, host }: Pick<Globals, 'config' | 'host'>): string =>
+  [
+    ...(config === undefined ? [] : ['--config', config]),
+    ...(host === undefined ? [] : ['-H', host]),
+  ]
+    .map((word) => ` ${/^[\w./@:-]+$/.test(word) ? word : quote(word)}`)
+    .join('');

@@ -7,7 +7,7 @@ import type { Plan } from '../plan.ts';
 import type { Connections } from '../runners/connect.ts';
 import { runSession } from '../session.ts';
 import { codeOf, refusedVerdict, type Signal, type Verdict, verdict } from '../verdict.ts';
-import type { Context } from './context.ts';
+import { type Context, sameOptions } from './context.ts';
 
 /** Runs one command on one site, from the connection to the verdict. Never rejects: a refusal is a verdict too. */
 export async function runOnSite(
@@ -34,7 +34,10 @@ export async function runOnSite(
       cancel: options.interruption.cancel,
       leave: options.interruption.leave,
     });
-    return verdict(plan, outcome, options.interruption.signal);
+    return verdict(plan, outcome, {
+      stoppedBy: options.interruption.signal,
+      options: sameOptions(context.globals),
+    });
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
     const { signal } = options.interruption;

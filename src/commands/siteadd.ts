@@ -3,7 +3,7 @@ import { KEYS, type Key, type KeyHelp, keyHelp, siteSchema } from '../config/sch
 import { DeployError } from '../errors.ts';
 import { mask } from '../secrets.ts';
 import { addToSitesFile, configPath } from '../sites-file.ts';
-import type { Context } from './context.ts';
+import { type Context, sameOptions } from './context.ts';
 
 /** Adds a site to the configuration. `options`: values by the name that commander gives them. Resolves to the exit code. */
 export async function siteAdd(
@@ -24,7 +24,7 @@ export async function siteAdd(
   } else {
     io.stdout.write(`${domain} added to ${path}\n`);
   }
-  if (!globals.quiet) io.stderr.write(`next: deployer deploy ${domain}\n`);
+  if (!globals.quiet) io.stderr.write(`next: deployer deploy ${domain}${sameOptions(globals)}\n`);
   return 0;
 }
 

@@ -6,6 +6,7 @@ import { printSchema } from '../../src/commands/schema.ts';
 import { siteAdd, siteAddOptions } from '../../src/commands/siteadd.ts';
 import { listSites } from '../../src/commands/sites.ts';
 import { KEYS } from '../../src/config/schema.ts';
+import { quote } from '../../src/shell.ts';
 import { readSites } from '../../src/sites-file.ts';
 import { tmpFolder } from '../support/tmp.ts';
 
@@ -110,7 +111,7 @@ test('siteadd takes one option per key', async () => {
   });
   expect(said).toEqual({
     out: `b.example.com added to ${file}\n`,
-    err: 'next: deployer deploy b.example.com\n',
+    err: `next: deployer deploy b.example.com --config ${quote(file)}\n`,
   });
   expect(() => given('--env', 'A')).toThrowError('--env: "A" is no NAME=VALUE');
   expect(() => given('--restart', '{')).toThrowError('--restart: ');
