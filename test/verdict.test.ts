@@ -74,7 +74,14 @@ describe('an exit code and words for every ending', () => {
       1,
       /nothing serves this site\nstart it with/,
     ],
-    ['Ctrl-C after the proof', 'deploy', done({ proven: true }), 'SIGINT', 0, /is live/],
+    [
+      'Ctrl-C after the proof',
+      'deploy',
+      done({ proven: true }),
+      'SIGINT',
+      0,
+      /is live.*\nSIGINT came too late: what has proven good stays/,
+    ],
     [
       'failed and undone',
       'deploy',
@@ -115,6 +122,14 @@ describe('an exit code and words for every ending', () => {
       undefined,
       1,
       /in static: no, and undone\nto do: yes\n/,
+    ],
+    [
+      'problems and what to do: once, and the log',
+      'deploy',
+      undone({ step: 'validate', failure: failure({ problems: ['a'], hint: 'yes' }) }),
+      undefined,
+      1,
+      /1 problem, and undone\n- a\nto do: yes\nlive now: OLD, as before\nwhole log.*NEW\.log$/,
     ],
     [
       'Ctrl-C',

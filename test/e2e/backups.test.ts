@@ -123,6 +123,8 @@ test('a name that is none: exit 2, and the nearest; a path is refused', async ()
   const typo = await runIn(here.path, '--get', nameOf(ids[2]).replace('www', 'wwv'));
   expect(typo).toMatchObject({ exitCode: 2, stdout: '' });
   expect(typo.stderr).toContain(`did you mean ${nameOf(ids[2])}?`);
+  const release = await runIn(here.path, '--get', ids[1] as string);
+  expect(release.stderr).toContain(`did you mean ${nameOf(ids[1])}?`);
   for (const name of [
     `../backups/${nameOf(ids[2])}`,
     made(nameOf(ids[2])),

@@ -246,7 +246,7 @@ test('the session was killed: which run died where, and who settles it; then who
   expect(json).toMatchObject({
     live,
     lock: { held: false, by: ME },
-    last_run: { ending: 'died', reached: 'code', kind: 'deploy', by: ME },
+    last_run: { ending: 'died', reached: 'code', kind: 'deploy', by: ME, served: false },
     unsettled: [run],
   });
   expect(text).toMatch(/lock +free; \.deploy\.lock was left by /);

@@ -43,6 +43,18 @@ test('a step that fails undoes all that was started, newest first, its own too, 
   await expectUnlocked(place.site);
 });
 
+test('the undo of a skipped step runs, and is told only when it fails', async () => {
+  await using place = await lab();
+  const { outcome, events } = await run(place.site, [
+    { name: 'migrate', run: 'answer skip nothing', undo: 'echo undo migrate >>order' },
+    { name: 'static', run: 'answer skip nothing', undo: 'exit 7' },
+    { name: 'activate', run: 'exit 3' },
+  ]);
+  expect(textIn(place.site, 'order')).toBe('undo migrate\n');
+  expect(storyOf(events).filter((event) => event.startsWith('und'))).toEqual(['undone static']);
+  expect(outcome).toMatchObject({ how: 'stuck', remains: [{ step: 'static' }] });
+});
+
 test('an undo that fails stops no other, and what is not undone is told', async () => {
   await using place = await lab();
   const { outcome, events } = await run(place.site, [

@@ -48,11 +48,15 @@ test('steps run in order, each told when it begins and ends, and the lock is fre
 test('what serves the release is told apart: proven, not verified, not running', async () => {
   await using place = await lab();
   const served = async (script: string) => {
-    const { outcome } = await run(place.site, [
+    const { outcome, events } = await run(place.site, [
       { name: 'restart', run: script },
       { name: 'cleanup', phase: 'after' },
     ]);
-    return outcome.how === 'done' && outcome.served;
+    const ended = events.find((event) => event.type === 'done' && event.step === 'restart');
+    const served = outcome.how === 'done' && outcome.served;
+    const notes = served && !served.proven ? [served.reason] : [];
+    expect(ended, 'said where it was restarted').toMatchObject({ notes });
+    return served;
   };
   expect(await served(':')).toEqual({ proven: true });
   expect(await served('answer unproven "hidden"')).toEqual({
