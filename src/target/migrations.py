@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import sys
 import traceback
 from typing import Any, NamedTuple, NoReturn, Sequence, Set, Tuple
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn, Sequence, Set, Tuple
 PATIENCE = 60.0  # seconds, for PostgreSQL to end what a killed process had asked of it
 BEFORE = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "applied-before")
 ATTEMPT = os.path.join(os.environ["DEPLOYER_RUN_DIR"], "migration-attempt")
+IRREVERSIBLE = "cannot be reversed"
 migrating = ""
 
 Key = Tuple[str, str]
@@ -316,7 +318,7 @@ def reason_to_keep(loader: Any, migration: Any) -> str:
     state = None
     for operation in migration.operations:
         if not operation.reversible:
-            return f"{operation.describe()}: cannot be reversed"
+            return f"{operation.describe()}: {IRREVERSIBLE}"
         if type(operation).__name__ == "AlterField" and state is None:
             state = loader.project_state((migration.app_label, migration.name), at_end=False)
             for earlier in migration.operations[: migration.operations.index(operation)]:
@@ -393,24 +395,29 @@ def stay(
     names = sorted({name_of(key) for keys in applied.values() for key in keys} | set(reasons))
     listed = ", ".join(f"{name} ({reasons[name]})" if name in reasons else name for name in names)
     loader = MigrationLoader(None, ignore_no_migrations=True)
+    one_way = {name.split(".")[0] for name, reason in reasons.items() if reason.endswith(IRREVERSIBLE)}
     commands = [
         f"python manage.py migrate {app} {name or 'zero'}" + (f" --database {alias}" if alias != "default" else "")
         for alias, keys in applied.items()
         for app, name in targets_of(loader, keys, before[alias])
+        if app not in one_way
     ]
     hint = "; ".join([*cures, "the next deploy goes on from here"])
     if commands:
-        hint += f"; to reverse by hand, with the code of {commit()} and the site's environment: {' && '.join(commands)}"
+        hint += f"; to reverse by hand, with {code()} and the site's environment: {' && '.join(commands)}"
     fail(f"migrations stay in the database: {listed}{f'; {why}' if why else ''}", hint, "not-undone")
 
 
-def commit() -> str:
-    release = os.path.join(os.environ["DEPLOYER_DEPLOY_PATH"], "releases", os.environ["DEPLOYER_RELEASE"])
+def code() -> str:
+    """Where to get the code that knows these migrations: its release goes when its deploy is undone."""
+    place = os.environ["DEPLOYER_DEPLOY_PATH"]
     try:
-        with open(os.path.join(release, "REVISION")) as file:
-            return f"commit {file.read().strip()[:12]}"
+        with open(os.path.join(place, "releases", os.environ["DEPLOYER_RELEASE"], "REVISION")) as file:
+            commit = file.read().strip()
     except OSError:
-        return "this deploy"
+        return "the code of this deploy"
+    mirror = shlex.quote(os.path.join(place, ".deployer/repo.git"))
+    return f"the code of this deploy (git --git-dir={mirror} archive {commit} | tar -x -C FOLDER)"
 
 
 def unknown() -> None:

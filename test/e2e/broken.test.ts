@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { execa } from 'execa';
+import { execa, execaSync } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { databaseOf } from '../support/database.ts';
 import { type Lab, lab, type Ran, SITE } from '../support/lab.ts';
@@ -71,6 +71,9 @@ function expectFailure(ran: Ran, before: State, { step, says, stays }: Expected)
     expect(ran.stderr).toMatch(
       /to do: the next deploy goes on from here; to reverse by hand, .*: python manage.py migrate guestbook \d{4}_/,
     );
+    const [, archive = 'false'] = /the code of this deploy \((.*) \| tar/.exec(ran.stderr) ?? [];
+    const names = execaSync('sh', ['-c', `${archive} | tar -t`]).stdout.split('\n');
+    expect(names).toContain('manage.py');
   }
 }
 

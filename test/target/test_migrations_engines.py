@@ -101,7 +101,8 @@ class Table(DatabaseSite):
         if fails:
             self.assertRegex(said["message"], rf"^guestbook\.{migrations[-1][0]} failed: \w+: ")
         if stays:
-            self.stays(stays)
+            hint = self.stays(stays)["hint"]
+            self.assertEqual("manage.py migrate guestbook" in hint, "cannot be reversed" not in stays, hint)
         else:
             self.comes_back(before)
 
