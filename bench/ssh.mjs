@@ -63,6 +63,7 @@ async function stubbed() {
     const deploy = () => deployer('deploy', 'tiny.example.com', '--quiet');
     const byHand = () => script(way, stubbedByHand(project.path, hand));
     await compare(`RTT ${rtt}`, way, project, { byHand, deploy });
+    bySteps(project, 'tiny.example.com');
   }
 }
 
@@ -106,16 +107,20 @@ async function django() {
     byHand: () => script(way, djangoByHand(project.path, hand)),
     deploy: () => deployer('deploy', 'www.example.com', '--quiet'),
   });
+  bySteps(project, 'www.example.com');
+}
+
+function bySteps(project, site) {
   const steps = [];
-  for (let last = 1; last <= 3; last++) {
-    project.commit(`last ${last}`);
-    steps.push(stepsOf(deployer('deploy', 'www.example.com', '--json')));
+  for (let last = 1; last <= 5; last++) {
+    project.commit(`${site} last ${last}`);
+    steps.push(stepsOf(deployer('deploy', site, '--json')));
   }
-  console.log('  deployer, by step');
-  for (const [index, [step]] of steps[0].entries()) {
-    const ms = median(steps.map((each) => each[index][1])) * 1000;
-    console.log(`    ${step.padEnd(14)} ${ms.toFixed(0).padStart(5)}`);
-  }
+  const ms = steps[0].map(([step], index) => {
+    const each = median(steps.map((seen) => seen[index][1])) * 1000;
+    return `${step} ${each.toFixed(0)}`;
+  });
+  console.log(`    by step  ${ms.join(', ')}`);
 }
 
 /** Both in turn, a new commit for each pair; then what the host saw of the last of each. */
