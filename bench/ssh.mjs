@@ -7,6 +7,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { djangoByHand, STUBS, stubbedByHand } from './by-hand.mjs';
 import {
   account,
   BIN,
@@ -20,7 +21,6 @@ import {
   stepsOf,
   timed,
 } from './lab.mjs';
-import { djangoByHand, STUBS, stubbedByHand } from './by-hand.mjs';
 
 const RUNS = Number(process.env.RUNS ?? 9);
 const RTTS = (process.env.RTTS ?? '0 20 100').split(' ').map(Number);
@@ -148,7 +148,9 @@ async function compare(name, way, project, { byHand, deploy }) {
   console.log(`  ${name}`);
   console.log(`    by hand  ${hand.toFixed(0).padStart(6)}  ${seen.hand}`);
   console.log(`    deployer ${own.toFixed(0).padStart(6)}  ${seen.own}`);
-  console.log(`    ratio    ${(own / hand).toFixed(2).padStart(6)}  of pairs ${median(ratios).toFixed(2)}`);
+  console.log(
+    `    ratio    ${(own / hand).toFixed(2).padStart(6)}  of pairs ${median(ratios).toFixed(2)}`,
+  );
 }
 
 function place(name) {

@@ -135,7 +135,7 @@ test('a dumb terminal gets plain lines', async () => {
 /** Draws a live view and counts in a file, as an endless step would let us. */
 const ENDLESS = `
 import { appendFileSync } from 'node:fs';
-import { logOf } from ${JSON.stringify(new URL('../../dist/commands/log.js', import.meta.url))};
+import { logOf } from ${JSON.stringify(new URL('../../build/commands/log.js', import.meta.url))};
 const globals = { verbose: false, quiet: false, color: false };
 const log = await logOf({ io: process, globals }, false);
 log.report({ site: 'x', type: 'started', step: 'code', title: '' });

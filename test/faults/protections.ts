@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * What keeps a fault from doing harm, and how it is taken away: in a copy of what was built, the text `find`, which must
+ * What keeps a fault from doing harm, and how it is taken away: in a copy of what was built, file by file, the text `find`, which must
  * be there exactly once, becomes `replace`.
  */
 const PROTECTIONS = {
@@ -238,7 +238,7 @@ const PROTECTIONS = {
 export type Protection = keyof typeof PROTECTIONS;
 
 interface Change {
-  /** In dist/. */
+  /** In build/. */
   readonly file: string;
   readonly find: string;
   readonly replace: string;
@@ -249,8 +249,12 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Makes a copy of the tool without the protection in a new folder. Resolves to its command line. */
 export async function copyWithout(protection: Protection, folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
-  for (const name of ['bin', 'dist', 'package.json'])
-    await cp(join(ROOT, name), join(folder, name), { recursive: true });
+  for (const [from, to] of [
+    ['bin', 'bin'],
+    ['build', 'dist'],
+    ['package.json', 'package.json'],
+  ] as const)
+    await cp(join(ROOT, from), join(folder, to), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   await writeFile(
     join(folder, 'dist', PROTECTIONS[protection].file),
@@ -262,10 +266,10 @@ export async function copyWithout(protection: Protection, folder: string): Promi
 /** The file that holds the protection, without it. Rejects if it is not there exactly once. */
 export async function textWithout(protection: Protection): Promise<string> {
   const { file, find, replace } = PROTECTIONS[protection];
-  const text = await readFile(join(ROOT, 'dist', file), 'utf8');
+  const text = await readFile(join(ROOT, 'build', file), 'utf8');
   const [before, after, ...more] = text.split(find);
   if (after === undefined || more.length > 0)
-    throw new Error(`"${protection}" is not exactly once in dist/${file}: ${find}`);
+    throw new Error(`"${protection}" is not exactly once in build/${file}: ${find}`);
   return before + replace + after;
 }
 

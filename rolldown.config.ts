@@ -1,0 +1,18 @@
+import { defineConfig } from 'rolldown';
+
+/**
+ * What is published: each command in one piece with what it needs of the libraries, which loads in a third of the time of
+ * their many files. dockerode reads files beside its own; without the native parts, ssh2 takes Node's.
+ */
+export default defineConfig({
+  input: 'src/cli.ts',
+  platform: 'node',
+  transform: { target: 'node20.19', define: { __dirname: 'import.meta.dirname' } },
+  external: [/\.node$/, 'cpu-features', 'dockerode'],
+  output: {
+    dir: 'dist',
+    cleanDir: true,
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+  },
+});
