@@ -12,6 +12,11 @@ const PROTECTIONS = {
     find: 'self.gone or self.cancelled\n\n    def say',
     replace: 'self.cancelled\n\n    def say',
   },
+  'a silent client is noticed': {
+    file: 'target/session.py',
+    find: 'if now() - self.heard > self.silence:',
+    replace: 'if False:',
+  },
   'an end that is asked for is heard': {
     file: 'target/session.py',
     find: 'return self.gone or self.cancelled\n\n    def say',
@@ -246,8 +251,20 @@ interface Change {
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Makes a copy of the tool without the protection in a new folder. Resolves to its command line. */
-export async function copyWithout(protection: Protection, folder: string): Promise<string> {
+/** What a copy of the tool is without, and whether it waits for signs of life as rows that are `quick` do. */
+export interface Changes {
+  readonly without?: Protection;
+  readonly quick?: boolean;
+}
+
+const QUICK: Change = {
+  file: 'session.js',
+  find: 'silence: 20, grace: 5, patience: 60, beat: 5, deadAfter: 30',
+  replace: 'silence: 6, grace: 5, patience: 60, beat: 3, deadAfter: 6',
+};
+
+/** Makes a copy of the tool with the changes in a new folder. Resolves to its command line. */
+export async function copyWith({ without, quick }: Changes, folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   for (const [from, to] of [
     ['bin', 'bin'],
@@ -256,20 +273,21 @@ export async function copyWithout(protection: Protection, folder: string): Promi
   ] as const)
     await cp(join(ROOT, from), join(folder, to), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-  await writeFile(
-    join(folder, 'dist', PROTECTIONS[protection].file),
-    await textWithout(protection),
-  );
+  const changes = [...(without ? [PROTECTIONS[without]] : []), ...(quick ? [QUICK] : [])];
+  for (const change of changes)
+    await writeFile(join(folder, 'dist', change.file), await changed(change));
   return join(folder, 'bin/deployer.js');
 }
 
-/** The file that holds the protection, without it. Rejects if it is not there exactly once. */
-export async function textWithout(protection: Protection): Promise<string> {
-  const { file, find, replace } = PROTECTIONS[protection];
+/** Rejects if the protection is not exactly once where it is looked for. */
+export const expectThere = async (protection: Protection): Promise<void> =>
+  void (await changed(PROTECTIONS[protection]));
+
+async function changed({ file, find, replace }: Change): Promise<string> {
   const text = await readFile(join(ROOT, 'build', file), 'utf8');
   const [before, after, ...more] = text.split(find);
   if (after === undefined || more.length > 0)
-    throw new Error(`"${protection}" is not exactly once in build/${file}: ${find}`);
+    throw new Error(`not exactly once in build/${file}: ${find}`);
   return before + replace + after;
 }
 

@@ -4,12 +4,14 @@ import type { Protection } from './protections.ts';
 import { makeWorld, type World, type WorldOptions } from './world.ts';
 
 /** One fault. */
-export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder'> {
+export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder' | 'overSsh'> {
   readonly name: string;
   /** What keeps this fault from doing harm: without it the row must fail. */
   readonly protection: Protection;
   /** Runs in `npm test` too. */
   readonly representative?: boolean;
+  /** Neither side waits as long for a sign of life as it does for people. */
+  readonly quick?: boolean;
   /** It mounts a filesystem. */
   readonly needsRoot?: boolean;
   /**

@@ -3,9 +3,10 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { databaseOf } from '../support/database.ts';
 import { gitServer } from '../support/git-server.ts';
-import { type Lab, lab, type Ran, SITE, type Surroundings } from '../support/lab.ts';
+import { type Account, type Lab, lab, type Ran, SITE, type Surroundings } from '../support/lab.ts';
 import { get, type RequestLoop, requestLoop, type Seen } from '../support/request-loop.ts';
 import { type Tree, treeOf } from '../support/tree.ts';
+import { environmentOf, type OtherMachine, otherMachine } from './other-machine.ts';
 import { endProcessesOf } from './processes.ts';
 import { type Watcher, watch } from './watcher.ts';
 
@@ -22,6 +23,8 @@ export interface WorldOptions extends Surroundings {
   /** The `commands.dependencies` that links an environment which is ready. */
   readonly dependencies: string;
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** The site is on another machine. */
+  readonly overSsh?: boolean;
   /** Before the first deploy: a filesystem to mount, a project to change. */
   readonly prepare?: (world: World) => Promise<void>;
 }
@@ -39,6 +42,8 @@ export interface World extends AsyncDisposable {
   readonly dependencies: string;
   /** Where the Git server listens that knows the password. */
   readonly gitPort: number;
+  /** Where the site is, if `overSsh`. */
+  readonly machine: OtherMachine | undefined;
   /** The release of the first deploy. */
   readonly first: string;
   /** Every command with all it said, in the order of their ends. */
@@ -86,10 +91,12 @@ export interface State {
 export const FOREIGN_RELEASES = ['20200101_000000_000', 'by hand'];
 export const DATABASE = 'data/db.sqlite3';
 
+const shimmed = (root: string) => ({ PATH: `${root}/shims:${process.env.PATH}` });
+
 const QUICK_TIMES = { health_check: { path: '/health', timeout: 10, retries: 2, interval: 0.2 } };
 
 export async function makeWorld(options: WorldOptions): Promise<World> {
-  const made = await lab({}, { path: (root) => `${root}/shims:${process.env.PATH}`, ...options });
+  const made = await lab({}, { env: options.overSsh ? environmentOf : shimmed, ...options });
   const { root, site, project } = made;
   const ends: (() => Promise<unknown>)[] = [];
   const dispose = async () => {
@@ -104,6 +111,8 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
     const server = await gitServer(project.path, `${root}/git`, GIT_USER, SECRETS.git);
     ends.push(async () => server[Symbol.asyncDispose]());
 
+    const machine = options.overSsh ? await otherMachine(root, `${root}/shims`) : undefined;
+    ends.push(async () => machine?.[Symbol.asyncDispose]());
     const backups = `${root}/srv/backups`;
     const said: Said[] = [];
     const start = (...args: readonly string[]) => {
@@ -127,6 +136,7 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
       gitPort: Number(server.place.split(/[:/]/)[1]),
       said,
       start,
+      machine,
       configure: (settings: Readonly<Record<string, unknown>>) =>
         made.configure({
           repository: `http://${GIT_USER}:${SECRETS.git}@${server.place}`,
@@ -140,6 +150,7 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
           env_file: '.env',
           commands: { dependencies: options.dependencies },
           ...QUICK_TIMES,
+          ...machine?.settings,
           ...options.settings,
           ...settings,
         }),
@@ -161,10 +172,12 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
     await writeFile(`${site}/shared/.env`, `DATABASE_PASSWORD=${SECRETS.database}\n`);
     await writeFile(`${site}/shared/media/it's a $HOME of ñandú.txt`, 'an upload \0 of bytes');
     await world.configure({});
+    await machine?.own(`${root}/srv`);
     await deployFirst(world);
-    const { address } = await made.serve();
+    const { address } = await made.serve({ as: machine?.user });
     await leaveForeignThings(site, backups);
-    const resident = liveIn(`${site}/current/`);
+    await machine?.own(backups);
+    const resident = liveIn(`${site}/current/`, machine?.user);
     ends.push(async () => resident.kill());
 
     const loop = requestLoop(address, 1, 20);
@@ -208,7 +221,8 @@ async function leaveForeignThings(site: string, backups: string): Promise<void> 
 }
 
 /** A process whose folder that is. */
-const liveIn = (folder: string) => spawn('sleep', ['600'], { cwd: folder, stdio: 'ignore' });
+const liveIn = (folder: string, { uid, gid }: Partial<Account> = {}) =>
+  spawn('sleep', ['600'], { cwd: folder, stdio: 'ignore', uid, gid });
 
 async function stateOf(made: Lab, backups: string): Promise<State> {
   return {

@@ -23,7 +23,7 @@ export interface Lab extends AsyncDisposable {
   /** The same, to be signalled while it runs. */
   start(...args: readonly string[]): ReturnType<typeof startCommand>;
   /** Starts Gunicorn as the README says; stopped at the end. */
-  serve(options?: { readonly workers?: number; readonly socket?: boolean }): Promise<Served>;
+  serve(options?: ServeOptions): Promise<Served>;
   /** The id that `current` points to, '' without one. */
   live(): Promise<string>;
   releases(): Promise<readonly string[]>;
@@ -43,21 +43,33 @@ export interface Served {
   stop(): Promise<void>;
 }
 
+export interface ServeOptions {
+  readonly workers?: number;
+  readonly socket?: boolean;
+  /** The account it runs as, if not this one. */
+  readonly as?: Account | undefined;
+}
+
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export const SITE = 'www.example.com';
 
 /** What may be different about the world, besides the site's settings. */
 export interface Surroundings {
   /** The command line to run instead of what was built. */
   readonly bin?: string;
-  /** Makes the PATH of all commands: `root` is the lab's folder. */
-  readonly path?: (root: string) => string;
+  /** What else is in the environment of all commands: `root` is the lab's folder. */
+  readonly env?: (root: string) => Readonly<Record<string, string>>;
   /** The name of the site's folder. */
   readonly folder?: string;
 }
 
 export async function lab(
   changes: Record<string, unknown> = {},
-  { bin = BIN, path, folder = SITE }: Surroundings = {},
+  { bin = BIN, env, folder = SITE }: Surroundings = {},
 ): Promise<Lab> {
   const tmp = await tmpFolder();
   const stops: (() => Promise<void>)[] = [];
@@ -65,10 +77,11 @@ export async function lab(
   const site = `${root}/srv/${folder}`;
   const project = await createProject(`${root}/project`);
   const environment = {
-    PATH: path?.(root) ?? process.env.PATH ?? '',
+    PATH: process.env.PATH ?? '',
     HOME: process.env.HOME ?? root,
     LANG: 'C.UTF-8',
     USER: 'tester',
+    ...env?.(root),
   };
   const start = (...args: readonly string[]) => startCommand(bin, root, environment, args);
   const made: Lab = {
@@ -134,7 +147,7 @@ const startCommand = (
 async function serve(
   root: string,
   site: string,
-  { workers = 2, socket = false }: { readonly workers?: number; readonly socket?: boolean },
+  { workers = 2, socket = false, as }: ServeOptions,
 ): Promise<Served> {
   const port = await freePort();
   const address: Address = socket ? { socketPath: `${root}/g.sock` } : { port };
@@ -157,6 +170,7 @@ async function serve(
     env: { PATH: '/usr/bin:/bin', HOME: root, SECRET_KEY: 'only for tests' },
     extendEnv: false,
     reject: false,
+    ...as,
     stdio: ['ignore', 'ignore', { file: `${root}/gunicorn.log`, append: true }],
   });
   await answering(

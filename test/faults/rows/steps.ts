@@ -10,22 +10,8 @@ import type { Protection } from '../protections.ts';
 import type { Row } from '../row.ts';
 import { currentVersion, type State, type World } from '../world.ts';
 
-/** Every step of a deploy, cut in every way. */
-export const stepRows: readonly Row[] = STEP_NAMES.flatMap((step) =>
-  Object.entries(CUTS()).map(([name, cut]) => ({
-    name: `${step}: ${name}`,
-    protection: cut.protection(step),
-    representative: cut.representative.includes(step),
-    fault: async (world: World): Promise<Ran | undefined> => {
-      await world.change({ migrated: !SWITCHED.includes(step) });
-      const held = await holdAt(world, step, cut.stubborn === true && !GOES_ON.includes(step));
-      await expect(lockFree(world.site, 0), 'I3: the lock is held').rejects.toThrow();
-      return (await cut.make(world, step, held)) ?? undefined;
-    },
-  })),
-);
-
-interface Cut {
+/** A way to cut a deploy short, whatever step it is in. */
+export interface Cut {
   readonly protection: (step: StepName) => Protection;
   readonly representative: readonly StepName[];
   /** A step that may be cut does not end when it is asked to. */
@@ -33,53 +19,75 @@ interface Cut {
   readonly make: (world: World, step: StepName, held: Held) => ReturnType<Row['fault']>;
 }
 
-function CUTS(): Readonly<Record<string, Cut>> {
-  return {
-    'kill -9 of the client': {
-      protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
-      representative: ['release', 'migrate', 'restart'],
-      make: clientKilled,
-    },
-    'Ctrl-C': {
-      protection: (step) => protectionOfCancel(step),
-      representative: ['code', 'activate', 'cleanup'],
-      make: (world, step, held) => signalled(world, step, held, 'SIGINT', 130),
-    },
-    'Ctrl-C twice': {
-      protection: (step) => protectionOfAll(step) ?? 'an end that is asked for is heard',
-      representative: ['shared'],
-      stubborn: true,
-      make: interruptedTwice,
-    },
-    SIGTERM: {
-      protection: (step) => protectionOfCancel(step),
-      representative: ['dependencies'],
-      make: (world, step, held) => signalled(world, step, held, 'SIGTERM', 143),
-    },
-    SIGHUP: {
-      protection: (step) => protectionOfCancel(step),
-      representative: [],
-      make: (world, step, held) => signalled(world, step, held, 'SIGHUP', 129),
-    },
-    'kill -9 of the session': {
-      protection: (step) => protectionOfDead(step, 'deploy'),
-      representative: ['migrate', 'activate'],
-      make: sessionKilled,
-    },
-    'kill -9 of everything': {
-      protection: (step) => protectionOfDead(step, 'unlock'),
-      representative: ['restart'],
-      make: everythingKilled,
-    },
-  };
-}
+/** How a client meets its end. */
+export const CLIENT_CUTS: Readonly<Record<string, Cut>> = {
+  'kill -9 of the client': {
+    protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
+    representative: ['release', 'migrate', 'restart'],
+    make: clientKilled,
+  },
+  'Ctrl-C': {
+    protection: (step) => protectionOfCancel(step),
+    representative: ['code', 'activate', 'cleanup'],
+    make: (world, step, held) => signalled(world, step, held, 'SIGINT', 130),
+  },
+  'Ctrl-C twice': {
+    protection: (step) => protectionOfAll(step) ?? 'an end that is asked for is heard',
+    representative: ['shared'],
+    stubborn: true,
+    make: interruptedTwice,
+  },
+};
+
+const OTHER_CUTS: Readonly<Record<string, Cut>> = {
+  SIGTERM: {
+    protection: (step) => protectionOfCancel(step),
+    representative: ['dependencies'],
+    make: (world, step, held) => signalled(world, step, held, 'SIGTERM', 143),
+  },
+  SIGHUP: {
+    protection: (step) => protectionOfCancel(step),
+    representative: [],
+    make: (world, step, held) => signalled(world, step, held, 'SIGHUP', 129),
+  },
+  'kill -9 of the session': {
+    protection: (step) => protectionOfDead(step, 'deploy'),
+    representative: ['migrate', 'activate'],
+    make: sessionKilled,
+  },
+  'kill -9 of everything': {
+    protection: (step) => protectionOfDead(step, 'unlock'),
+    representative: ['restart'],
+    make: everythingKilled,
+  },
+};
+
+/** Each of the steps, cut in each of the ways. */
+export const cutRows = (
+  steps: readonly StepName[],
+  cuts: Readonly<Record<string, Cut>>,
+): readonly Row[] =>
+  steps.flatMap((step) =>
+    Object.entries(cuts).map(([name, cut]) => ({
+      name: `${step}: ${name}`,
+      protection: cut.protection(step),
+      representative: cut.representative.includes(step),
+      fault: async (world: World): Promise<Ran | undefined> => {
+        await world.change({ migrated: !SWITCHED.includes(step) });
+        const held = await holdAt(world, step, cut.stubborn === true && !GOES_ON.includes(step));
+        await expect(lockFree(world.site, 0), 'I3: the lock is held').rejects.toThrow();
+        return (await cut.make(world, step, held)) ?? undefined;
+      },
+    })),
+  );
 
 function protectionOfCancel(step: StepName): Protection {
   if (step === 'restart') return 'nothing is undone after the proof';
   return protectionOfAll(step) ?? 'a cancel is heard';
 }
 
-function protectionOfAll(step: StepName): Protection | undefined {
+/** What keeps a step that is cut from doing harm, whoever cuts it; undefined: it has done nothing yet. */
+export function protectionOfAll(step: StepName): Protection | undefined {
   switch (step) {
     case 'writable':
     case 'migrate':
@@ -133,13 +141,13 @@ const GOES_ON: readonly StepName[] = [
 ];
 
 /** From here on the release is proven, and stays. */
-const STAYS: readonly StepName[] = ['restart', 'cleanup', 'unlock'];
+export const STAYS: readonly StepName[] = ['restart', 'cleanup', 'unlock'];
 
 /** Held here and undone, a migration would stay: the release was live. */
 const SWITCHED: readonly StepName[] = ['activate', 'restart'];
 
 /** Opens the gate of a step that goes on; long after whoever would cut it would have done so. */
-async function letGo(step: StepName, held: Held): Promise<void> {
+export async function letGo(step: StepName, held: Held): Promise<void> {
   if (!GOES_ON.includes(step)) return openLate(held);
   await pause(300);
   await held.open();
@@ -194,7 +202,7 @@ async function interruptedTwice(world: World, step: StepName, held: Held): Promi
 }
 
 /** What the target makes of it alone: undone as if it had never been, or live and served. */
-async function expectOutcome(world: World, step: StepName, held: Held): Promise<void> {
+export async function expectOutcome(world: World, step: StepName, held: Held): Promise<void> {
   await lockFree(world.site);
   await expectSettled(world);
   if (GOES_ON.includes(step)) expect(await held.wentOn(), `${step} ran to its end`).toBe(true);
@@ -246,3 +254,6 @@ async function everythingKilled(world: World, step: StepName, held: Held): Promi
 /** Before its plan is on the disk nothing has begun; without it nothing is left to do. */
 const leavesARun = (step: StepName): boolean => step !== 'lock' && step !== 'unlock';
 const became = (step: StepName): string => (step === 'cleanup' ? 'it stays' : 'it is undone');
+
+/** Every step of a deploy, cut in every way. */
+export const stepRows: readonly Row[] = cutRows(STEP_NAMES, { ...CLIENT_CUTS, ...OTHER_CUTS });
