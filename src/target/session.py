@@ -359,7 +359,7 @@ class Run:
                 if line is not lines[-1]:  # which a power cut may have torn
                     raise
         undo, index, pid = self.script_at
-        return undo, index, pid or shell_of(b"%s:%d" % (self.id, index))
+        return undo, index, pid or shell_of(self.mark(index))
 
     def recall(self, verb: bytes, *rest: bytes) -> None:
         """Takes in one line of the journal."""
@@ -413,12 +413,16 @@ class Run:
         self.note(*words)
         attempt(os.fdatasync, self.journal)
 
+    def mark(self, index: int) -> bytes:
+        """What every process of a script carries. With the place: two sites may have begun in one millisecond."""
+        return b"%s:%d:%s" % (self.id, index, os.getcwdb())
+
     def script(self, client: Client, index: int, undo: bool) -> "Tuple[int, List[bytes]]":
         """Runs one script to its end, or stops it. Returns its exit code and its answers."""
         entry = self.entries[index]
         text, limit = (entry.undo, entry.undo_limit) if undo else (entry.run, entry.limit)
         stoppable = entry.killable() and not undo and not self.committed
-        mark = b"%s:%d" % (self.id, index)
+        mark = self.mark(index)
         out, out_w = os.pipe()
         say, say_w = os.pipe()
         text = b"{\nset -eu\n%s\n%s\n} </dev/null\n" % (self.head, text)  # read whole before any of it runs
@@ -726,7 +730,7 @@ def ended(client: Client, run: Run, force: bool, undo: bool, index: int, pid: in
     """Stops the last script of a dead run, or, where it may not be stopped, waits for it and hears it out. What such a
     script leaves running on purpose (a server) carries its mark too: there only its own shell counts. A migration is
     waited for even without its shell, but what a hook left behind in that step not for ever."""
-    mark, output, end = b"%s:%d" % (run.id, index), Output(client, run.mask, run.log), now() + run.patience
+    mark, output, end = run.mark(index), Output(client, run.mask, run.log), now() + run.patience
     entry, ear = run.entries[index], output_of(pid)
     kill = entry.killable() and not undo
     pipes: "Ears" = {} if ear is None else {ear: output.hear}

@@ -116,7 +116,7 @@ test('a step starts in the site with a made environment, of which the caller has
       .filter(Boolean)
       .map((line) => line.split(/=(.*)/s)),
   );
-  expect(environment.DEPLOYER_RUN).toBe(`${release}:0`);
+  expect(environment.DEPLOYER_RUN).toBe(`${release}:0:${place.site}`);
   expect(environment.HOME).toBe(
     execFileSync('sh', ['-c', 'getent passwd "$(id -u)" | cut -d: -f6'], {
       encoding: 'utf8',

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -152,6 +153,23 @@ class Sessions(unittest.TestCase):
         words, code = self.run_session("echo four >>order")
         self.assertEqual((words[0], code), (b"done", 0))
         self.assertEqual(self.text("order"), "one\ntwo\nundo two\nundo three\nfour\n")
+
+    def test_two_sites_with_one_run_id_have_nothing_to_do_with_each_other(self):
+        sites = [self.site, self.site + " too"]
+        runs = []
+        for site in sites:
+            os.makedirs(os.path.join(site, "releases/20990101_000000_000"))
+            runs.append(Session())
+            runs[-1].send(b"P", plan(site, ": >begun; while [ ! -e go ]; do sleep 0.05; done"))
+        stopped, other = runs
+        self.assertEqual(*(run.next(b"I")[1][0] for run in runs))
+        while not all(os.path.exists(os.path.join(site, "begun")) for site in sites):
+            time.sleep(0.02)
+        stopped.send(b"C", b"")
+        self.assertEqual(stopped.next(b"D")[1][0], b"undone")
+        open(os.path.join(sites[1], "go"), "w").close()
+        self.assertEqual(other.next(b"D")[1][0], b"done")
+        self.assertEqual([run.end() for run in runs], [0, 0])
 
     def test_the_lock_is_free_when_the_outcome_is_told(self):
         for script in (":", "exit 1"):
