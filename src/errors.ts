@@ -3,7 +3,6 @@ const EXIT_CODES = {
   failed: 1,
   usage: 2,
   config: 2,
-  unsupported: 2,
   locked: 3,
   unreachable: 4,
   'not-undone': 5,

@@ -1,8 +1,12 @@
 import type { Site } from '../config/site.ts';
 import { DeployError } from '../errors.ts';
+import type { DockerEngine } from './docker.ts';
+import { localEndpoint } from './docker-endpoint.ts';
+import { remoteEndpoint } from './docker-remote.ts';
 import { localRunner } from './local.ts';
 import type { Runner } from './runner.ts';
-import type { Hosts, SshOptions } from './ssh/hosts.ts';
+import type { Host } from './ssh/host.ts';
+import type { Hosts, SshOptions, Warn } from './ssh/hosts.ts';
 
 /** The ways to the targets of one run; the sites of a host share one connection, which ends with the run. */
 export interface Connections extends AsyncDisposable {
@@ -12,29 +16,41 @@ export interface Connections extends AsyncDisposable {
 
 export function openConnections(options: SshOptions): Connections {
   let hosts: Promise<Hosts> | undefined;
-  const sshRunner = async (
-    { host, user, port, forwardAgent }: Site,
-    target: string,
-    warn: (message: string) => void,
-  ): Promise<Runner> => {
+  const engines = new Map<Host | undefined, DockerEngine>();
+  const hostOf = async ({ host, user, port, runner, forwardAgent }: Site, warn: Warn) => {
     if (host === undefined) throw new DeployError('config', 'runner: ssh needs a host');
     hosts ??= import('./ssh/hosts.ts').then((ssh) => new ssh.Hosts(options));
-    const connection = await (await hosts).host({ host, user, port }, forwardAgent, warn);
-    return {
-      target,
-      start: (argv) => connection.start(argv),
-      [Symbol.asyncDispose]: async () => {},
-    };
+    return (await hosts).host({ host, user, port }, forwardAgent && runner === 'ssh', warn);
+  };
+  const engineOf = async (site: Site, warn: Warn): Promise<DockerEngine> => {
+    if (site.forwardAgent)
+      warn(
+        'forward_agent: the SSH agent does not reach into a container; give it a key of its own',
+      );
+    const host = site.host === undefined ? undefined : await hostOf(site, warn);
+    const { DockerEngine } = await import('./docker.ts');
+    const there = host ? remoteEndpoint(host) : localEndpoint(options.env);
+    const engine = engines.get(host) ?? new DockerEngine(there, options.cancel);
+    engines.set(host, engine);
+    return engine;
+  };
+  const starter = async (site: Site, warn: Warn): Promise<Runner['start']> => {
+    if (site.runner === 'docker') {
+      const engine = await engineOf(site, warn);
+      const place = { container: site.dockerContainer as string, user: site.dockerUser };
+      return (argv) => engine.start(place, argv);
+    }
+    const host = await hostOf(site, warn);
+    return (argv) => host.start(argv);
   };
   return {
     to: async (site, warn) => {
       if (site.runner === 'local') return localRunner();
-      if (site.runner === 'ssh') return sshRunner(site, targetOf(site), warn);
-      throw new DeployError('unsupported', `${targetOf(site)} cannot be deployed to yet`, {
-        hint: 'this version deploys to this machine and over SSH: runner: local or ssh',
-      });
+      const start = await starter(site, warn);
+      return { target: targetOf(site), start, [Symbol.asyncDispose]: async () => {} };
     },
     [Symbol.asyncDispose]: async () => {
+      for (const engine of engines.values()) await engine[Symbol.asyncDispose]();
       await (await hosts)?.[Symbol.asyncDispose]();
     },
   };

@@ -45,6 +45,21 @@ export class Host implements AsyncDisposable {
     return this.#lost !== undefined;
   }
 
+  /** As it was asked for: `web1`. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /** A stream to a Unix socket of the host. Rejects with what sshd says, which names no reason. */
+  async socket(path: string): Promise<ClientChannel> {
+    if (this.#lost !== undefined) throw this.#refusal(new Error(this.#lost));
+    return new Promise((resolve, reject) => {
+      this.#client.openssh_forwardOutStreamLocal(path, (error, channel) =>
+        error ? reject(error) : resolve(channel),
+      );
+    });
+  }
+
   /** Starts a process when a channel is free. Throws a DeployError where the host does not let us. */
   async start(argv: readonly string[]): Promise<RemoteProcess> {
     const command = loginShellCommand(argv);
