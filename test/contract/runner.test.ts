@@ -1,25 +1,47 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DockerEngine } from '../../src/runners/docker.ts';
+import { localEndpoint } from '../../src/runners/docker-endpoint.ts';
+import { remoteEndpoint } from '../../src/runners/docker-remote.ts';
 import { localRunner } from '../../src/runners/local.ts';
 import type { RemoteProcess, Runner } from '../../src/runners/runner.ts';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';
+import { dockerEngine, type Engine } from '../support/docker.ts';
+import { APP } from '../support/docker-images.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
 
 let tmp: TmpFolder;
 let server: Sshd;
 let hosts: Hosts;
+let engine: Engine;
+const cancel = new AbortController().signal;
+const place = { container: 'web', user: APP };
+const hostOf = async () => {
+  const { name: user } = await ordinaryUser();
+  return hosts.host({ host: '127.0.0.1', user, port: server.port }, false, () => {});
+};
+const asRunner = (start: Runner['start']): Runner => ({
+  target: '',
+  start,
+  [Symbol.asyncDispose]: async () => {},
+});
 const runners: Record<string, () => Promise<Runner>> = {
   local: async () => localRunner(),
   ssh: async () => {
-    const { name: user } = await ordinaryUser();
-    const address = { host: '127.0.0.1', user, port: server.port };
-    const host = await hosts.host(address, false, () => {});
-    return {
-      target: 'ssh',
-      start: (argv) => host.start(argv),
-      [Symbol.asyncDispose]: async () => {},
-    };
+    const host = await hostOf();
+    return asRunner((argv) => host.start(argv));
+  },
+  docker: async () => {
+    const docker = new DockerEngine(
+      localEndpoint({ DOCKER_HOST: `unix://${engine.socket}` }),
+      cancel,
+    );
+    return asRunner((argv) => docker.start(place, argv));
+  },
+  'docker over ssh': async () => {
+    const docker = new DockerEngine(remoteEndpoint(await hostOf()), cancel);
+    return asRunner((argv) => docker.start(place, argv));
   },
 };
 
@@ -27,18 +49,27 @@ beforeAll(async () => {
   tmp = await tmpFolder();
   await chmod(tmp.path, 0o755);
   const key = await makeKey(`${tmp.path}/key`);
-  server = await sshd(tmp.path, { authorized: await publicKey(key) });
+  engine = await dockerEngine();
+  await engine.run('web', {
+    mounts: [tmp.path],
+    options: ['--env', 'PATH=/opt/bin:/usr/bin:/bin', '--env', 'HOME=/root'],
+  });
+  server = await sshd(tmp.path, {
+    authorized: await publicKey(key),
+    config: [`SetEnv XDG_RUNTIME_DIR=${engine.folder}`],
+  });
   const known = `${tmp.path}/known_hosts`;
   await writeFile(known, server.knownHosts);
   hosts = new Hosts({
     env: { PATH: process.env.PATH, DEPLOYER_IDENTITY: key, DEPLOYER_KNOWN_HOSTS: known },
     terminal: undefined,
-    cancel: new AbortController().signal,
+    cancel,
   });
 });
 afterAll(async () => {
   await hosts?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
+  await engine?.[Symbol.asyncDispose]();
   await tmp?.[Symbol.asyncDispose]();
 });
 
@@ -121,4 +152,46 @@ test('ssh: a program that is not there ends with 127, as a shell has it', async 
   running.onOutput(() => {});
   running.onErrors(() => {});
   expect(await running.ended).toEqual({ how: 'exit', code: 127 });
+});
+
+test.each(['docker', 'docker over ssh'])(
+  '%s: a program that is not there was never started, and what the engine says of it is heard',
+  async (kind) => {
+    const runner = await (runners[kind] as () => Promise<Runner>)();
+    const running = await runner.start(['/nowhere/python3']);
+    const said: Buffer[] = [];
+    running.onOutput((data) => said.push(data));
+    running.onErrors(() => {});
+    expect(await running.ended).toMatchObject({ how: 'unstarted' });
+    expect(Buffer.concat(said).toString()).toContain('/nowhere/python3');
+  },
+);
+
+test.each(['docker', 'docker over ssh'])(
+  '%s: it runs as the account, in its HOME, with the PATH of the image',
+  async (kind) => {
+    const running = await python(
+      kind,
+      'import os; print(os.getuid(), os.environ["HOME"], os.environ["PATH"], os.getcwd())',
+    );
+    await running.ended;
+    const { uid } = await ordinaryUser();
+    expect(running.output().toString()).toBe(`${uid} /home/${APP} /opt/bin:/usr/bin:/bin /\n`);
+  },
+);
+
+test('docker: what ends while its container is removed is lost, or was killed', async () => {
+  await engine.run('short', {});
+  const docker = new DockerEngine(
+    localEndpoint({ DOCKER_HOST: `unix://${engine.socket}` }),
+    cancel,
+  );
+  const running = await docker.start({ container: 'short', user: undefined }, ['sleep', '600']);
+  running.onOutput(() => {});
+  await engine.docker('rm', '--force', 'short');
+  const ending = await running.ended;
+  expect([
+    { how: 'signal', signal: 'SIGKILL' },
+    { how: 'lost', reason: expect.any(String) },
+  ]).toContainEqual(ending);
 });
