@@ -250,9 +250,13 @@ function unreachableText(message: string) {
 
 /** What to do where no program of ours would start on a target, by what was said there; undefined if it is not known. */
 export const unreachableHint = (message: string): string | undefined =>
-  /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(message)
-    ? 'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv'
-    : undefined;
+  /unable to find (user|group)|no matching entries in (passwd|group)/.test(message)
+    ? 'docker_user must be an account of the container, or a uid'
+    : /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(
+          message,
+        )
+      ? 'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv (for a container, in its image)'
+      : undefined;
 
 function lostText(
   plan: Plan,

@@ -38,3 +38,7 @@ export function readPort(text: string): number | string {
 }
 
 const shown = (text: string): string => JSON.stringify(text);
+
+/** `deploy@web1:2222`, as far as it is given. */
+export const addressText = ({ host, user, port }: Address): string =>
+  `${user ? `${user}@` : ''}${host}${port ? `:${port}` : ''}`;

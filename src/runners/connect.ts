@@ -1,3 +1,4 @@
+import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
 import { DeployError } from '../errors.ts';
 import type { DockerEngine } from './docker.ts';
@@ -61,7 +62,7 @@ export function targetOf(
   site: Pick<Site, 'runner' | 'host' | 'user' | 'port' | 'dockerContainer'>,
 ): string {
   const { runner, host, user, port, dockerContainer } = site;
-  const address = host && `${user ? `${user}@` : ''}${host}${port ? `:${port}` : ''}`;
+  const address = host && addressText({ host, user, port });
   if (runner === 'docker') return `docker ${dockerContainer}${address ? ` on ${address}` : ''}`;
   return runner === 'ssh' ? `ssh ${address}` : 'local';
 }

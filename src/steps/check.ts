@@ -1,5 +1,6 @@
+import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
-import { lines, sh } from '../shell.ts';
+import { lines, quote, sh } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
 import { checkServices } from './services.ts';
 import type { Step } from './step.ts';
@@ -25,7 +26,17 @@ function checkArguments(site: Site): readonly string[] {
     ...site.sharedFiles.flatMap((path) => ['--shared-file', path]),
     ...site.sharedDirs.flatMap((path) => ['--shared-dir', path]),
     ...(repositoryOf(site).overSsh ? ['--needs-ssh'] : []),
+    ...['--target', wayThere(site)],
   ];
+}
+
+/** How a person reaches the target: `local`, `ssh deploy@web1:2222`, or the words that run a command in a container. */
+function wayThere({ runner, host, user, port, dockerContainer, dockerUser }: Site): string {
+  const address = host === undefined ? undefined : addressText({ host, user, port });
+  if (runner !== 'docker') return address === undefined ? 'local' : `ssh ${address}`;
+  const engine = address === undefined ? [] : ['-H', quote(`ssh://${address}`)];
+  const who = dockerUser === undefined ? [] : ['-u', dockerUser];
+  return ['docker', ...engine, 'exec', '-i', ...who, dockerContainer].join(' ');
 }
 
 /** Finds what `rollback` goes to, and whether the services can follow. The session takes the answered release as `$RELEASE`. */

@@ -31,8 +31,8 @@ def main() -> int:
     backups, target = options["--backup-path"][0], options.get("--target", [""])[0]
     tools = ["git", "tar", "gzip"] + ["ssh"] * ("--needs-ssh" in options)
     found = [
-        *tool_problems(tools),
-        *interpreter_problems(options["--python"][0]),
+        *tool_problems(tools, target),
+        *interpreter_problems(options["--python"][0], target),
         *folder_problems(backups),
         *filesystem_problems([".", "releases", "shared", ".deployer", backups]),
         *current_problems(),
@@ -51,20 +51,22 @@ def parsed(words: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def tool_problems(names: list[str]) -> list[Problem]:
+def tool_problems(names: list[str], target: str) -> list[Problem]:
     folders = os.environ.get("PATH", os.defpath).split(":")
     return [
-        (f"{name} is not installed", install({"ssh": "openssh-client"}.get(name, name)))
+        (f"{name} is not installed", install(target, {"ssh": "openssh-client"}.get(name, name)))
         for name in names
         if not any(os.access(os.path.join(folder, name), os.X_OK) for folder in folders)
     ]
 
 
-def install(*packages: str) -> str:
+def install(target: str, *packages: str) -> str:
+    if target.startswith("docker "):
+        return f"add to the image of the container: RUN apt-get install -y {' '.join(packages)}"
     return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install {' '.join(packages)}"
 
 
-def interpreter_problems(python: str) -> list[Problem]:
+def interpreter_problems(python: str, target: str) -> list[Problem]:
     name = os.path.basename(python)
     package = name if name.startswith("python3") else "python3"
     try:
@@ -72,14 +74,14 @@ def interpreter_problems(python: str) -> list[Problem]:
         pid = os.posix_spawnp(python, [python, "-Es", "-c", INTERPRETER], os.environ, file_actions=quiet)
         status = os.waitpid(pid, 0)[1]
     except FileNotFoundError:
-        return [(f"the Python interpreter {python} is not installed", install(package, f"{package}-venv"))]
+        return [(f"the Python interpreter {python} is not installed", install(target, package, f"{package}-venv"))]
     except OSError as error:
         return [(f"the Python interpreter {python} cannot be run", f"{error.strerror}: mend it, or change `python`")]
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
     if code == 10:
         return [(f"{python} is older than Python 3.8", "set `python` to a newer interpreter of the target")]
     if code == 11:
-        return [(f"{python} has no venv, or no pip to put into one", install(f"{package}-venv"))]
+        return [(f"{python} has no venv, or no pip to put into one", install(target, f"{package}-venv"))]
     return [(f"{python} is no working Python interpreter", f"see what it says: {python} -c ''")] if code else []
 
 

@@ -59,17 +59,15 @@ def move(live: str, place: str) -> str:
 
 
 def put_there(path: str, place: str, target: str) -> str:
-    """The line that brings a file from the user's machine to a target: `local`, `ssh user@host:port`, `docker NAME`."""
+    """The line that brings a file from the user's machine to a target: `local`, `ssh user@host:22`, `docker exec …`."""
     folder = os.path.dirname(place)
     make = "" if os.path.isdir(folder) else f"mkdir -p {quote(folder)}"
     kind, _, rest = target.partition(" ")
     if kind == "ssh":
-        host, _, port = rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "22")
-        ssh = f"ssh -p {port} {quote(host)} {quote(make)} && " if make else ""
-        return f"{ssh}scp -P {port} {quote(path)} {quote(host + ':' + place)}"
+        host, _, port = rest.rpartition(":") if rest.rpartition(":")[2].isdigit() else (rest, "", "")
+        ssh = f"ssh {port and f'-p {port} '}{quote(host)} {quote(make)} && " if make else ""
+        return f"{ssh}scp {port and f'-P {port} '}{quote(path)} {quote(host + ':' + place)}"
     if kind == "docker":
-        name, _, host = rest.partition(" on ")
-        docker = f"docker -H {quote('ssh://' + host)}" if host else "docker"
-        exec_ = f"{docker} exec {quote(name)} {make} && " if make else ""
-        return f"{exec_}{docker} cp {quote(path)} {quote(name + ':' + place)}"
+        inside = (make and make + " && ") + f"cat > {quote(place)}"
+        return f"{target} sh -c {quote(inside)} < {quote(path)}"
     return (make and make + " && ") + f"cp {quote(path)} {quote(place)}"

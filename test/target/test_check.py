@@ -79,7 +79,22 @@ class Check(SiteFolder):
         self.assertIn(
             f"""scp -P 2222 .env 'deployer@web1:{self.path("shared/.env")}'""".replace("it's", "it'\"'\"'s"), said
         )
-        self.assertIn("docker cp .env", self.found("--shared-file", ".env", "--target", "docker shop"))
+        said = self.found("--shared-file", ".env", "--target", "ssh web1")
+        self.assertIn(f"""scp .env 'web1:{self.path("shared/.env")}'""".replace("it's", "it'\"'\"'s"), said)
+
+    def test_the_command_for_a_container_runs_inside_as_its_user(self):
+        docker = os.path.join(self.base, "docker")
+        self.write("docker", '#!/bin/sh\nshift 5\nexec "$@"\n', base=self.base)
+        os.chmod(docker, 0o755)
+        self.write(".env", "X=1", base=self.base)
+        said = self.found("--shared-file", ".env", "--target", "docker exec -i -u app web")
+        self.assertIn("docker exec -i -u app web sh -c ", said)
+        subprocess.run(["sh", "-euc", "./" + self.cure_of(said)], check=True, cwd=self.base)
+        self.fine("--shared-file", ".env")
+        self.assertIn(
+            "add to the image of the container: RUN apt-get install -y python3.99 python3.99-venv",
+            self.found("--target", "docker exec web", python="python3.99"),
+        )
 
     def test_a_shared_file_that_is_a_folder_and_a_shared_folder_that_is_a_file(self):
         os.makedirs(self.path("shared/.env"))

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { dirname } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { localEndpoint } from '../../src/runners/docker-endpoint.ts';
+import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
+
+let tmp: TmpFolder;
+const servers: Server[] = [];
+
+beforeEach(async () => {
+  tmp = await tmpFolder();
+});
+afterEach(async () => {
+  for (const server of servers.splice(0)) server.close();
+  await tmp[Symbol.asyncDispose]();
+});
+
+/** Something that greets with a word, at a path below the folder or at a port. */
+async function listening(at: string | 0, word: string): Promise<number> {
+  const server = createServer((socket) => void socket.on('error', () => {}).end(word));
+  servers.push(server);
+  if (at !== 0) await mkdir(dirname(`${tmp.path}/${at}`), { recursive: true });
+  await new Promise<void>((resolve) =>
+    at === 0 ? server.listen(0, '127.0.0.1', resolve) : server.listen(`${tmp.path}/${at}`, resolve),
+  );
+  const address = server.address();
+  return typeof address === 'object' && address ? address.port : 0;
+}
+
+/** Who answers. */
+async function greeting(env: Readonly<Record<string, string>>): Promise<string> {
+  const stream = await localEndpoint({ HOME: tmp.path, XDG_RUNTIME_DIR: tmp.path, ...env }).open();
+  let said = '';
+  for await (const data of stream) said += data;
+  return said;
+}
+
+async function context(name: string, address: string): Promise<void> {
+  const id = createHash('sha256').update(name).digest('hex');
+  const folder = `${tmp.path}/.docker/contexts/meta/${id}`;
+  await mkdir(folder, { recursive: true });
+  const meta = { Name: name, Endpoints: { docker: { Host: address } } };
+  await writeFile(`${folder}/meta.json`, JSON.stringify(meta));
+}
+
+const use = async (name: string) => {
+  await mkdir(`${tmp.path}/.docker`, { recursive: true });
+  await writeFile(`${tmp.path}/.docker/config.json`, JSON.stringify({ currentContext: name }));
+};
+
+test('DOCKER_HOST wins over DOCKER_CONTEXT, which wins over the context in use', async () => {
+  await listening('one.sock', 'one');
+  const port = await listening(0, 'two');
+  await listening('three.sock', 'three');
+  await context('work', `tcp://127.0.0.1:${port}`);
+  await context('home', `unix://${tmp.path}/three.sock`);
+  await use('home');
+  expect(await greeting({})).toBe('three');
+  expect(await greeting({ DOCKER_CONTEXT: 'work' })).toBe('two');
+  const host = `unix://${tmp.path}/one.sock`;
+  expect(await greeting({ DOCKER_CONTEXT: 'work', DOCKER_HOST: host })).toBe('one');
+  await expect(greeting({ DOCKER_CONTEXT: 'wrok' })).rejects.toMatchObject({
+    code: 'config',
+    message: 'there is no Docker context wrok',
+    hint: expect.stringContaining('docker context ls'),
+  });
+});
+
+test('a context over ssh is refused with what to write instead', async () => {
+  await context('web', 'ssh://deploy@web1');
+  await use('web');
+  await expect(greeting({})).rejects.toMatchObject({
+    code: 'config',
+    message: 'the Docker context web is ssh://deploy@web1, which is not used',
+    hint: expect.stringContaining('host: deploy@web1'),
+  });
+});
+
+test.skipIf(existsSync('/var/run/docker.sock'))(
+  'without either, the usual sockets: rootless Docker, then Podman, and none is said',
+  async () => {
+    await expect(greeting({})).rejects.toMatchObject({
+      code: 'unreachable',
+      message: 'no Docker engine runs here',
+      hint: expect.stringContaining(`${tmp.path}/docker.sock`),
+    });
+    await listening('podman/podman.sock', 'podman');
+    expect(await greeting({})).toBe('podman');
+    await use('default');
+    await listening('docker.sock', 'rootless');
+    expect(await greeting({})).toBe('rootless');
+  },
+);
