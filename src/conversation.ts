@@ -51,6 +51,7 @@ export class Conversation {
   #remains: Remains[] = [];
   readonly #skipped = new Set<StepName>();
   #served: Served = { proven: true };
+  #servedAgain: Served = { proven: true };
 
   constructor(process: RemoteProcess, plan: Plan, options: ConversationOptions) {
     this.#process = process;
@@ -199,6 +200,12 @@ export class Conversation {
 
   #undone(step: StepName, code: number, answers: Answers): void {
     this.#warn(step, answers);
+    const served = servedBy(answers);
+    if (served?.proven === false) {
+      const message = `what is live again is not verified: ${served.reason}`;
+      this.#report({ type: 'warned', step, message });
+    }
+    this.#servedAgain = served ?? this.#servedAgain;
     const failure = code === 0 ? undefined : this.#failureOf(code, answers);
     if (failure) this.#remains.push({ step, failure });
     if (failure === undefined && this.#skipped.has(step)) return; // there was nothing to undo
@@ -207,6 +214,7 @@ export class Conversation {
 
   #recovered(run: string, committed: boolean, failures: readonly string[]): void {
     if (this.#plan.kind !== 'unlock') this.#remains = [];
+    this.#servedAgain = { proven: true };
     this.#report({ type: 'recovered', run, committed, failures });
   }
 
@@ -231,7 +239,8 @@ export class Conversation {
       this.#unlocked();
       const step = (at || this.#step) as StepName;
       const why = reason === 'failed' ? reason : (WHYS.find((each) => each === detail) ?? 'lost');
-      const undone = { step, why, failure: this.#failure, live, release };
+      const served = this.#servedAgain;
+      const undone = { step, why, failure: this.#failure, live, release, served };
       if (how === 'stuck') this.#end({ how, ...undone, remains: this.#remains });
       else if (how === 'undone') this.#end({ how, ...undone });
       else if (this.#remains.length > 0) {

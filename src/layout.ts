@@ -31,6 +31,8 @@ export const RUN_FILES = {
   switched: sh`"$RUN/switched"`,
   /** Where the Gunicorn that serves the site listens. */
   address: sh`"$RUN/address"`,
+  /** There once only an answer of the site can prove what is served: its processes are hidden from us. */
+  answerDecides: sh`"$RUN/answer-decides"`,
   /** The commit to deploy, 40 hex digits. */
   commit: sh`"$RUN/commit"`,
   /** `none`, `empty` or `pending`. */

@@ -22,6 +22,8 @@ export type Outcome =
       readonly failure: Failure | undefined;
       readonly live: string;
       readonly release: string;
+      /** Of the release that is live again, where the undo had to bring it back. */
+      readonly served: Served;
     }
   /** Undone but for what `remains` names. */
   | {
@@ -31,6 +33,7 @@ export type Outcome =
       readonly failure: Failure | undefined;
       readonly live: string;
       readonly release: string;
+      readonly served: Served;
       readonly remains: readonly Remains[];
     }
   /** Another run holds the lock: who, in which step, since when. */

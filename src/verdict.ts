@@ -58,7 +58,7 @@ export function verdict(plan: Plan, outcome: Outcome, occasion: Occasion = {}): 
         summary: `${whatFailed(plan, outcome)}, ${howItStands(plan, outcome)}`,
         details: [
           ...failureLines(outcome.failure),
-          liveLine(outcome.live),
+          liveLine(outcome),
           ...adviceAfter(plan, outcome, command),
         ],
       };
@@ -77,7 +77,7 @@ export function verdict(plan: Plan, outcome: Outcome, occasion: Occasion = {}): 
           ]),
           outcome.remains.some(({ step }) => step === 'activate')
             ? `current points to: ${outcome.live || 'nothing'}; what is served is not known`
-            : liveLine(outcome.live),
+            : liveLine(outcome),
           logLine(plan, outcome.release),
         ],
       };
@@ -189,8 +189,10 @@ function howItStands({ kind }: Plan, { step }: Undone): string {
   return kind === 'restart' ? 'and the site is not proven to be served: act now' : 'and undone';
 }
 
-const liveLine = (live: string): string =>
-  live === '' ? 'live now: nothing (nothing was live before)' : `live now: ${live}, as before`;
+function liveLine({ live, served }: Undone): string {
+  if (live === '') return 'live now: nothing (nothing was live before)';
+  return `live now: ${live}, as before${served.proven ? '' : ` (not verified: ${served.reason})`}`;
+}
 
 function adviceAfter(
   plan: Plan,

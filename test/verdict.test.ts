@@ -29,6 +29,7 @@ const undone = (changes: Partial<Extract<Outcome, { how: 'undone' }>> = {}): Out
   failure: failure(),
   live: 'OLD',
   release: 'NEW',
+  served: { proven: true },
   ...changes,
 });
 const done = (served: Extract<Outcome, { how: 'done' }>['served']): Outcome => ({
@@ -89,6 +90,14 @@ describe('an exit code and words for every ending', () => {
       undefined,
       1,
       /deploy failed in static: exit code 1, and undone\nlive now: OLD, as before\nto do: .*\n.*\/srv\/shop\/\.deployer\/run\/NEW\.log/,
+    ],
+    [
+      'undone, and nobody can see whether the old release is served',
+      'deploy',
+      undone({ served: { proven: false, reason: 'hidden', start: undefined } }),
+      undefined,
+      1,
+      /live now: OLD, as before \(not verified: hidden\)\n/,
     ],
     ['first deploy failed', 'deploy', undone({ live: '' }), undefined, 1, /live now: nothing/],
     [

@@ -19,7 +19,10 @@ export const checkServerConfig = (site: Site): Script =>
 export const restartServices = (site: Site): Script =>
   lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));
 
-/** The same for the release that was live before: it is proven, and an answer that the health check dislikes is told. */
+/**
+ * The same for the release that was live before. An answer that the health check dislikes is only told, for it may never
+ * have liked that release; but not where it was a part of the proof.
+ */
 export const restoreServices = (site: Site): Script =>
   lines(
     sh`restored=yes`,
@@ -29,7 +32,16 @@ export const restoreServices = (site: Site): Script =>
       ) || restored=no`,
     ),
     sh`[ "$restored" = yes ] || exit 1`,
-    sh`${healthCheck(site)} || answer warning 'the health check does not like what the old release answers'`,
+    ...(site.healthCheck === undefined
+      ? []
+      : [
+          sh`
+      ( ${healthCheck(site)}
+      ) || {
+        [ ! -e ${RUN_FILES.answerDecides} ] || fail 'the old release is not proven: what it runs is hidden, and the health check does not like what answers'
+        answer warning 'the health check does not like what the old release answers'
+      }`,
+        ]),
   );
 
 /** Ends again what this run has started, where no release was live before. */

@@ -20,6 +20,13 @@ def note(addresses: list[str], path: str) -> None:
         file.write(address)
 
 
+def decides(asked: Arguments) -> None:
+    """Notes that only an answer of the site proves what it runs: in an undo, too, there is no proof without it."""
+    if asked.address_file:
+        with open(os.path.join(os.path.dirname(asked.address_file), "answer-decides"), "w", encoding="ascii"):
+            pass
+
+
 def is_asked(asked: Arguments, addresses: list[str]) -> bool:
     """Whether a health check follows that knows whom to ask."""
     return asked.health_check == "elsewhere" or (asked.health_check == "path" and bool(addresses))

@@ -208,6 +208,8 @@ def say_served(serving: list[Master], asked: Arguments) -> None:
     if unseen and not address.is_asked(asked, addresses):
         answer("unproven", unseen_by_us(unseen[0], asked))
     else:
+        if unseen:
+            address.decides(asked)
         answer("served", " ".join(str(master.pid) for master in serving))
 
 

@@ -235,6 +235,7 @@ def tell(one: Manager, state: State, judged: Judgement, asked: Arguments) -> Non
         answer("unproven", f"{one.describe}: {judged.unclear}")
         return
     if judged.unclear:
+        address.decides(asked)
         answer("note", f"{one.describe}: {judged.unclear}; it was started anew, and the health check decides")
     print(f"{one.describe}: {judged.proven or 'no'} processes seen to run {asked.release}", flush=True)
     answer("served", " ".join(map(str, state.mains)))
