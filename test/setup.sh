@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash docker.io faketime fish git gzip openssh-server openssl patchelf postgresql
-  python3 python3-pip python3-venv tar tcsh uwsgi-core uwsgi-plugin-python3 zsh)
+PACKAGES=(bash busybox ca-certificates curl dash docker.io faketime fish git gzip openssh-server openssl patchelf
+  postgresql python3 python3-pip python3-venv sudo tar tcsh uwsgi-core uwsgi-plugin-python3 zsh)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
 PINNED_TOOLS=(mypy==1.14.1 ruff==0.17.6) # the last mypy that checks against Python 3.8

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 SUDO = ("sudo", "-n")
@@ -39,20 +41,43 @@ def run(words: list[str]) -> Ran:
 
 
 def sudo_allows(words: list[str]) -> bool:
-    """Whether sudo would run it without asking for a password, as far as sudo tells without running it."""
+    """Whether sudo would run it without asking for a password, as far as sudo tells without running it.
+
+    Of one command it tells only whether it is allowed, with or without a password; which, its list says.
+    """
     if not shutil.which("sudo") or run([*SUDO, "-l", *words]).code:
         return False
-    program = os.path.basename(words[0])
-    granted = [line for line in run([*SUDO, "-l"]).said.splitlines() if "NOPASSWD:" in line]
-    return any(program in line or line.rstrip().endswith("ALL") for line in granted)
+    rights = run([*SUDO, "-l"])
+    return not rights.code and without_password(words, rights.said)
+
+
+def without_password(words: list[str], rights: str) -> bool:
+    """By the last entry of the list that means the command as root's, as sudo itself decides."""
+    defaults, _, entries = rights.partition(" may run ")
+    ways = (" ".join(words), words[0], os.path.dirname(words[0]) + "/", "ALL")
+    found = False
+    for line in entries.splitlines()[1:]:
+        users, _, commands = line.partition(") ")
+        free = "!authenticate" in defaults
+        for entry in re.split(r"(?<!\\), ", commands.strip()):
+            *tags, pattern = re.split(r"(?<=[A-Z]): ", entry) if re.match("[A-Z]+: ", entry) else [entry]
+            free = {"NOPASSWD": True, "PASSWD": False}.get("".join(each for each in tags if "PASSWD" in each), free)
+            meant = "^" in pattern or any(fnmatchcase(each, unescaped(pattern)) for each in ways)
+            found = free if meant and re.search(r"\b(root|ALL)\b", users) else found
+    return found
 
 
 def sudoers_line(user: str, commands: list[list[str]]) -> str:
     """The line that allows the commands, to be put into /etc/sudoers by visudo."""
-    allowed = ", ".join(" ".join([words[0], *map(escaped, words[1:])]) for words in commands)
+    allowed = ", ".join(" ".join(map(escaped, words)) for words in commands)
     return f"{user} ALL=(root) NOPASSWD: {allowed}"
 
 
 def escaped(word: str) -> str:
-    """An argument as sudoers wants it."""
-    return "".join("\\" + each if each in "\\,:=*?[]! " else each for each in word)
+    """A word of a command as sudoers wants it."""
+    return "".join("\\" + each if each in "\\,:=*?[]!#^ " else each for each in word)
+
+
+def unescaped(entry: str) -> str:
+    """A command of sudo's list as a pattern for fnmatch."""
+    return re.sub(r"\\(.)", lambda found: f"[{found.group(1)}]" if found.group(1) in "*?[" else found.group(1), entry)

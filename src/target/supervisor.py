@@ -17,11 +17,12 @@ from typing import NamedTuple
 import processes
 from layout import DEPLOY, is_inside
 from managers import Declared, Manager, State, in_configuration, us
-from privilege import SUDO, Ran, run, sudoers_line
+from privilege import SUDO, Ran, run, sudo_allows, sudoers_line
 from supervisor_config import DEFAULTS, declarations
 
 STATUS = re.compile(r"^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b\s*(.*)$")
 PAUSE = 0.5
+UNKNOWN = "PROGRAM"
 
 
 class Daemon(NamedTuple):
@@ -92,7 +93,7 @@ def named(name: str) -> Program:
     asked = [look_up(name, control, config) for control, config in controls()]
     # Two ways may lead to one supervisord.
     known = [one for one in asked if not one.wrong]
-    known = list({one.ask("pid").said: one for one in known}.values()) if len(known) > 1 else known
+    known = list({number_of(one): one for one in known}.values()) if len(known) > 1 else known
     ours = known if len(known) == 1 else [one for one in known if is_of_site(one)]
     if len(ours) == 1:
         return ours[0]
@@ -105,6 +106,12 @@ def named(name: str) -> Program:
     # One that runs says more than one that is not there.
     there = [one for one in asked if "does not run" not in one.wrong] or asked[:1]
     return Program(name, [], wrong="\n".join(one.wrong for one in there))
+
+
+def number_of(one: Program) -> str:
+    """What its supervisord is known by: its number, else, where that is not ours to ask, its configuration."""
+    said = one.ask("pid").said
+    return said if said.isdigit() else one.config
 
 
 def is_of_site(one: Program) -> bool:
@@ -175,13 +182,18 @@ def look_up(name: str, control: list[str], config: str) -> Program:
     ran = one.ask("status", name)
     if reached(ran):
         return recognised(one, ran)
-    if os.getuid() and run([*SUDO, "-l", *control, "status", name]).code == 0:
+    if os.getuid() and sudo_allows([*control, "status", name]):
         one.sudo = True
         ran = one.ask("status", name)
         if reached(ran):
             return recognised(one, ran)
     one.wrong = unreachable(one, ran)
     return one
+
+
+def verbs(name: str) -> list[list[str]]:
+    """What a deploy or its undo may ask of a program."""
+    return [["status", name], ["restart", name], ["signal", "HUP", name], ["stop", name]]
 
 
 def reached(ran: Ran) -> bool:
@@ -192,10 +204,17 @@ def reached(ran: Ran) -> bool:
 
 def recognised(one: Program, ran: Ran) -> Program:
     if "ERROR (no such" not in ran.said:
+        refused = [each for each in verbs(one.name) if one.sudo and not sudo_allows([*one.control, *each])]
+        if refused:
+            one.wrong = f"{us()} may not {refused[0][0]} {one.name} by sudo without a password. {to_allow(one)}"
         return one
     whole = Program(f"{one.name}:*", one.control, one.sudo, config=one.config)
-    if ":" not in one.name and "ERROR (no such" not in whole.ask("status", whole.name).said:
-        return whole
+    asked = whole.ask("status", whole.name) if ":" not in one.name else ran
+    if not reached(asked):
+        one.wrong = f"supervisor knows no program {one.name}. If it is a group, name it {whole.name}"
+        return one
+    if "ERROR (no such" not in asked.said:
+        return recognised(whole, asked)
     known = [match.group(1) for match in map(STATUS.match, one.ask("status").said.splitlines()) if match]
     near = difflib.get_close_matches(one.name, {*known, *(each.partition(":")[0] for each in known)}, 3)
     choice = f"did you mean {' or '.join(near)}?" if near else f"it knows {', '.join(known) or 'none at all'}"
@@ -208,14 +227,18 @@ def unreachable(one: Program, ran: Ran) -> str:
     asked = " ".join(map(shlex.quote, [*one.control, "status", one.name]))
     if "refused connection" in said or "no such file" in said:
         return f"supervisord does not run, or elsewhere: `{asked}` says: {said}"
-    verbs = [["status", one.name], ["restart", one.name], ["signal", "HUP", one.name]]
     if os.getuid() == 0 or not any(word in ran.said for word in ("PermissionError", "Permission denied", "password")):
         return f"`{asked}` does not work: {said}"
-    line = sudoers_line(us(), [[*one.control, *verb] for verb in verbs])
     return (
         f"{us()} may not ask supervisor, nor by sudo: `{asked}` says: {said}. Either set chown={us()} under "
-        f"[unix_http_server] of supervisord, or add to sudoers:\n  {line}"
+        f"[unix_http_server] of supervisord, or let sudo do it. {to_allow(one)}"
     )
+
+
+def to_allow(one: Program) -> str:
+    named = "" if one.name != UNKNOWN else f" ({UNKNOWN}: its name)"
+    asked = verbs(one.name) if one.name != UNKNOWN else [["status"], *verbs(one.name)]
+    return f"Add to sudoers{named}:\n  {sudoers_line(us(), [[*one.control, *each] for each in asked])}"
 
 
 def program_of(pid: int) -> Program | None:
@@ -240,5 +263,5 @@ def program_with(pid: int, control: list[str], config: str) -> Program:
             if match and re.search(rf"\bpid {pid},", match.group(3)):
                 found = look_up(match.group(1), control, config)
                 return found
-    wrong = unreachable(Program("PROGRAM", control), run([*control, "status"]))
+    wrong = unreachable(Program(UNKNOWN, control), run([*control, "status"]))
     return Program("", control, wrong=wrong, config=config)

@@ -61,7 +61,7 @@ class Unit(Manager):
         return f": did you mean {' or '.join(found)}?" if found else ""
 
     def not_allowed(self, seen: dict[str, str]) -> str:
-        """Asks for what changes nothing: to start what runs, or to stop what does not."""
+        """Asks polkit for what changes nothing: to start what runs, or to stop what does not; sudo for each verb."""
         self.sudo = False
         if os.getuid() == 0 or "--user" in self.control:
             return ""
@@ -70,12 +70,14 @@ class Unit(Manager):
         tried = run([*self.control, *harmless, verb, self.name])
         if not any(word in tried.said for word in REFUSED):
             return ""
-        commands = [[*self.control, each, self.name] for each in ("restart", "reload")]
-        self.sudo = sudo_allows(commands[0])
+        verbs = ("restart", "stop", *(["reload"] if self.can_hang_up() else []))
+        commands = [[*self.control, each, self.name] for each in verbs]
+        refused = next((each for each, command in zip(verbs, commands) if not sudo_allows(command)), "")
+        self.sudo = not refused
         if self.sudo:
             return ""
         return (
-            f"{us()} may not restart {self.name}: neither polkit nor sudo lets it without a password. "
+            f"{us()} may not {refused} {self.name}: neither polkit nor sudo lets it without a password. "
             f"Add to sudoers:\n  {sudoers_line(us(), commands)}"
         )
 

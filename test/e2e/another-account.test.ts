@@ -1,6 +1,7 @@
-import { writeFile } from 'node:fs/promises';
+import { chown, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { freePort, SITE } from '../support/lab.ts';
@@ -111,3 +112,33 @@ test.skipIf(!AM_ROOT)(
   },
   300_000,
 );
+
+test.skipIf(!AM_ROOT)(
+  'who may not ask supervisor is told a line for sudoers, and with that line the deploy passes',
+  async () => {
+    await configure(asked());
+    await chown(`${world.root}/s/s.sock`, 0, 0);
+    const refused = await deploy();
+    expect(refused, refused.stderr).toMatchObject({ exitCode: 1 });
+    expect(refused.stderr).toContain('may not ask supervisor, nor by sudo');
+    const [line = ''] = /^ *(\S+ ALL=\(root\) NOPASSWD: .*)$/m.exec(refused.stderr)?.slice(1) ?? [];
+
+    await using _ = await sudoers(line);
+    const mended = await deploy();
+    expect(mended, mended.stderr).toMatchObject({ exitCode: 0 });
+    expect(mended.stderr).toContain('web (supervisor) is restarted by sudo');
+    expect(mended.stderr).toContain('is live, and proven to be served');
+    expect(await version()).toBe('2');
+  },
+  300_000,
+);
+
+/** Has the real sudo obey a line until it is disposed of. */
+async function sudoers(line: string): Promise<AsyncDisposable> {
+  const [draft, place] = [`${world.root}/sudoers`, `/etc/sudoers.d/deployer_${process.pid}`];
+  await writeFile(draft, `${line}\n`);
+  // A wrong line would make every sudo of the machine complain.
+  const put = 'visudo -cqf "$1" && install -m 440 "$1" "$2"';
+  await execa('sh', ['-c', put, 'sh', draft, place]);
+  return { [Symbol.asyncDispose]: () => rm(place) };
+}

@@ -300,6 +300,15 @@ def ordinary_user(test):
     return pwd.getpwnam(name)
 
 
+def sudoers(test, line):
+    """Has the real sudo obey a line until the end of the test; to be called again to change it."""
+    path = f"/etc/sudoers.d/deployer_{os.getpid()}"
+    draft = write(f"{test.base}/sudoers", line + "\n")
+    subprocess.run(["visudo", "-cqf", draft], check=True)  # a wrong line would make every sudo of the machine complain
+    subprocess.run(["install", "-m", "440", draft, path], check=True)
+    test.addCleanup(lambda: os.path.exists(path) and os.unlink(path))
+
+
 def become(user):
     """For `preexec_fn`: the process is that account's, without its supplementary groups."""
 

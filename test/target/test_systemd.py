@@ -115,16 +115,24 @@ class Rights(OneUnit):
 
     def test_neither_polkit_nor_sudo(self):
         done = self.ordinary("check")
-        line = f"ALL=(root) NOPASSWD: {self.systemd.folder}/systemctl restart shop.service, "
-        self.assert_problem(done, "may not restart shop.service", line + f"{self.systemd.folder}/systemctl reload shop")
+        systemctl = f"{self.systemd.folder}/systemctl".replace(" ", "\\ ")
+        verbs = ", ".join(f"{systemctl} {verb} shop.service" for verb in ("restart", "stop", "reload"))
+        self.assert_problem(done, "may not restart shop.service", f"ALL=(root) NOPASSWD: {verbs}")
         self.assertEqual(self.systemd.calls("restart", "reload"), [])
 
     def test_sudo_that_wants_a_password_for_this(self):
-        self.systemd.set("allowed", "User deploy may run:\n    (root) NOPASSWD: /usr/bin/true\n    (ALL) ALL\n")
+        self.systemd.allow("User deploy may run:\n    (root) NOPASSWD: {systemctl}\n    (ALL) ALL\n")
         self.assert_problem(self.ordinary("check"), "may not restart shop.service")
 
+    def test_sudo_that_does_not_allow_all_that_may_be_needed(self):
+        for verb in ("restart", "stop", "reload"):
+            self.systemd.allow(ALLOWED.replace(f" {verb} ", " status "))
+            self.assert_problem(self.ordinary("check"), f"may not {verb} shop.service")
+        self.systemd.set("show", self.unit(reload=False))
+        self.assertEqual(self.ordinary("check").code, 0)
+
     def test_sudo(self):
-        self.systemd.set("allowed", ALLOWED)
+        self.systemd.allow(ALLOWED)
         done = self.ordinary("check")
         self.assertEqual((done.code, done["note"]), (0, "shop.service (systemd) is restarted by sudo"), done)
         self.systemd.set("restart", JOB_FAILED)
