@@ -90,7 +90,7 @@ function serviceOf(site: Site, service: Restart, index: number): Service {
     case 'supervisor':
       return managed(site, service.kind, service.program, index);
     case 'touch':
-      return touch(site, service.file);
+      return touch(site, service.file, index);
   }
 }
 
@@ -121,11 +121,12 @@ function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index
   };
 }
 
-function touch(site: Site, file: string): Service {
+function touch(site: Site, file: string, index: number): Service {
   const words = ['--file', file, '--venv', site.venv];
+  const seen = sh`--state ${servicesSeen(index)}`;
   return {
-    check: sh`program touch.py check ${words}`,
-    restart: sh`program touch.py restart ${words} --release "$RELEASE" --timeout ${proofTime(site.timeouts)}`,
+    check: sh`program touch.py check ${words} ${seen}`,
+    restart: sh`program touch.py restart ${words} ${seen} --release "$RELEASE" --timeout ${proofTime(site.timeouts)}`,
   };
 }
 

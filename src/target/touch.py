@@ -1,9 +1,10 @@
 """Has a uWSGI reload by the file that it watches (`touch-reload`), and proves that it runs a release.
 
-    python3 -ES touch.py check|restart --file FILE --venv .venv [--release ID] [--timeout SECONDS]
+    python3 -ES touch.py check|restart --file FILE --venv .venv [--release ID] [--timeout SECONDS] [--state FILE]
 
 It is run in deploy_path. uWSGI finishes the requests of its old workers, and starts itself again where it was started:
-only what it is told (`chdir`, `home`) leads it to another release, and only if that goes through `current`.
+only what it is told (`chdir`, `home`) leads it to another release, and only if that goes through `current`. `check`
+notes in --state which ones there are: one that is gone later is a failure, in the undo as well.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def check(asked: Arguments) -> None:
     if not found:
         answer("note", f"no uWSGI that watches {asked.file} was found: whether one reloads will not be known")
     problems += [stuck(one, asked) for one in found]
+    if asked.state:
+        with open(asked.state, "w", encoding="ascii") as file:
+            file.writelines(f"{one.pid} {one.start}\n" for one in found)
     for problem in filter(None, problems):
         answer("problem", problem)
     sys.exit(1 if any(problems) else 0)
@@ -55,14 +59,17 @@ def not_writable(path: str) -> str:
 
 
 def watchers(path: str) -> list[Process]:
-    """The uWSGIs that were told to watch the file, else those that serve this site."""
+    """The uWSGIs that were told to watch the file (or, by their Emperor, are told by it what they are), else those that
+    serve this site."""
     tops = uwsgi.tops()
     told = [one for one in tops if os.path.realpath(path) in map(os.path.realpath, watched(one.pid))]
     return told or [one for one in tops if any(release_of(processes.folder(each.pid)) for each in staff(one))]
 
 
 def watched(pid: int) -> list[str]:
-    return [path for name, values in uwsgi.settings(pid).items() if "touch" in name for path in values]
+    told = uwsgi.settings(pid).items()
+    folder = uwsgi.started_in(pid)
+    return [os.path.join(folder, path) for name, values in told if "touch" in name or name == "ini" for path in values]
 
 
 def staff(top: Process) -> list[Process]:
@@ -94,6 +101,7 @@ def restart(asked: Arguments) -> None:
     touch(asked.file)
     print(f"touched {asked.file}", flush=True)
     if not found:
+        refuse_dead(asked)
         answer("unproven", f"no uWSGI that watches {asked.file} was found")
         return
     since, settled = time.monotonic(), frozenset()  # type: float, frozenset[Process]
@@ -114,11 +122,23 @@ def restart(asked: Arguments) -> None:
         if now > deadline:
             fail(f"uWSGI does not run {asked.release}: {wrong or 'its workers come and go'}")
         time.sleep(PAUSE)
+    refuse_dead(asked)
     if judged.unclear:
         answer("unproven", f"uWSGI: {judged.unclear}")
         return
     print(f"uWSGI: {judged.proven} workers seen to run {asked.release}", flush=True)
     answer("served", " ".join(str(one.pid) for one in found))
+
+
+def refuse_dead(asked: Arguments) -> None:
+    """Fails if one that was there at `check` has ended and nothing has taken its place."""
+    if not os.path.exists(asked.state):
+        return
+    with open(asked.state, encoding="ascii") as file:
+        seen = [Process(int(pid), 0, int(start)) for pid, start in map(str.split, file)]
+    dead = [one for one in seen if not processes.alive(one)]
+    if dead and len(watchers(asked.file)) < len(seen):
+        fail(f"the server is down: uWSGI {dead[0].pid}, which was told to watch {asked.file}, has ended: see its log")
 
 
 def touch(path: str) -> None:

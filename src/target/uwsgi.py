@@ -21,10 +21,13 @@ def is_uwsgi(pid: int) -> bool:
 
 
 def tops() -> list[Process]:
-    """The uWSGIs of this machine that no other uWSGI has started: masters, or emperors."""
+    """The uWSGIs of this machine that serve: those that no other has started but an Emperor, and no Emperor."""
     table = processes.table()
     found = {pid for pid in table if is_uwsgi(pid) and not processes.contained(pid)}
-    return [table[pid] for pid in sorted(found) if table[pid].parent not in found]
+    above = [pid for pid in sorted(found) if table[pid].parent not in found]
+    emperors = {pid for pid in above if "emperor" in settings(pid)}
+    vassals = [pid for pid in sorted(found) if table[pid].parent in emperors]
+    return [table[pid] for pid in (*above, *vassals) if pid not in emperors]
 
 
 def settings(pid: int) -> dict[str, list[str]]:
@@ -56,8 +59,16 @@ def add(found: dict[str, list[str]], name: str, value: str) -> None:
 
 
 def started_in(pid: int) -> str:
-    """Where relative paths of its command line were read, as far as its environment tells."""
-    return processes.environment(pid).get("PWD", "") or DEPLOY
+    """Where relative paths of its command line were read, as far as its environment tells: for a vassal of an Emperor,
+    in the folder of the vassals."""
+    own = processes.environment(pid).get("PWD", "") or DEPLOY
+    one = processes.process(pid)
+    while one and is_uwsgi(one.parent):
+        above = settings(one.parent).get("emperor")
+        if above:
+            return os.path.join(started_in(one.parent), above[-1])
+        one = processes.process(one.parent)
+    return own
 
 
 def read_ini(path: str) -> list[tuple[str, str]]:
