@@ -4,8 +4,10 @@ import { lines, type Script, sh } from '../shell.ts';
 import { TIME_LIMITS } from '../step-names.ts';
 
 /** Says what would keep the services from taking up a new release, and remembers which run now. One script for each. */
-export const checkServices = (site: Site): readonly Script[] =>
-  servicesOf(site).flatMap(({ check }) => check ?? []);
+export const checkServices = (site: Site): readonly Script[] => [
+  ...servicesOf(site).flatMap(({ check }) => check ?? []),
+  ...checkAddress(site),
+];
 
 /** Fails where the services can neither take up the release's environment by a reload nor be restarted. */
 export const checkEnvironment = (site: Site): Script =>
@@ -111,7 +113,7 @@ function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index
   const seen = sh`--state ${servicesSeen(index)}`;
   const firstServer = site.restart.findIndex((each) => !['command', 'touch'].includes(each.kind));
   return {
-    check: sh`program service.py check ${words} ${seen}`,
+    check: sh`program service.py check ${words} ${seen} --address-file ${RUN_FILES.address}`,
     environment: sh`program service.py environment ${words} --release "$RELEASE"`,
     ...(firstServer === index
       ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
@@ -140,7 +142,7 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
   const words = ['--venv', site.venv];
   const seen = sh`--state ${servicesSeen(index)}`;
   return {
-    check: sh`{ program gunicorn.py check ${words} ${seen} 3>/dev/null || :; }`,
+    check: sh`{ program gunicorn.py check ${words} ${seen} --address-file ${RUN_FILES.address} 3>/dev/null || :; }`,
     restart: sh`
       in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
       ${last ? sh`program gunicorn.py prove ${words} ${proof(site)} ${seen}` : sh`:`}`,
@@ -164,11 +166,35 @@ function asked({ healthCheck }: Site): readonly string[] {
 const isElsewhere = ({ origin, socket }: HealthCheck): boolean =>
   origin !== undefined || socket !== undefined;
 
+/**
+ * A path alone is asked at a Gunicorn: the services were looked at, and noted where one listens. What does not run yet may
+ * be one. With `auto` the release is good without any, and the health check is left out then.
+ */
+function checkAddress({ healthCheck, restart }: Site): readonly Script[] {
+  if (healthCheck === undefined || isElsewhere(healthCheck) || restart.some(isGunicorn)) return [];
+  const known = [
+    sh`[ -s ${RUN_FILES.address} ]`,
+    ...restart.flatMap(({ kind }, index) => {
+      if (kind === 'command') return sh`[ ! -L current ]`;
+      return kind === 'touch' || kind === 'none' ? [] : sh`[ -e ${servicesSeen(index)} ]`;
+    }),
+  ];
+  const problem = `health_check: no Gunicorn is known that ${healthCheck.path} could be asked of: ${adviceFor(healthCheck)}`;
+  const either = known.reduce((all, each) => sh`${all} || ${each}`);
+  return [sh`{ ${either} || { answer problem ${problem}; false; }; }`];
+}
+
+const adviceFor = ({ path }: HealthCheck): string =>
+  `give it a url or a socket, such as http://127.0.0.1:8000${path}`;
+
 /** One command. Where only Gunicorn could serve and none does, there is nobody to ask. */
 function healthCheck({ healthCheck, restart }: Site): Script {
   if (healthCheck === undefined) return sh`:`;
   const elsewhere = isElsewhere(healthCheck);
   const ask = sh`program health.py ${healthArguments(healthCheck)} ${elsewhere ? [] : sh`--address-file ${RUN_FILES.address}`}`;
+  if (!elsewhere && !restart.some(isGunicorn)) {
+    return sh`{ [ -s ${RUN_FILES.address} ] || fail 'the health check has nobody to ask: no Gunicorn was found' ${adviceFor(healthCheck)}; ${ask}; }`;
+  }
   if (!elsewhere || !restart.every(isGunicorn)) return ask;
   return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else answer warning 'no health check: nothing serves the site'; fi; }`;
 }

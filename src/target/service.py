@@ -56,9 +56,14 @@ def main(words: list[str]) -> None:
 def check(asked: Arguments) -> None:
     one = named(asked.kind, asked.name)
     problem = obstacle(one, asked)
+    state = one.state()
     if problem:
         answer("problem", problem)
-    elif asked.state and not one.state().running:
+    elif state.running:
+        found = [each for master in gunicorns(state) for each in listens_at(master)]
+        if found:
+            address.note(found, asked.address_file)
+    elif asked.state:
         with open(asked.state, "w", encoding="ascii") as file:
             file.write("stopped\n")
     sys.exit(1 if problem else 0)

@@ -32,7 +32,10 @@ beforeAll(async () => {
       },
     },
   );
-  await world.configure({ restart: [{ supervisor: 'web' }, { supervisor: 'worker' }] });
+  await world.configure({
+    restart: [{ supervisor: 'web' }, { supervisor: 'worker' }],
+    health_check: '/version',
+  });
   await world.project.commit('A worker', { ...(await requirements('1')), ...tasks('') });
 });
 afterAll(async () => {
@@ -114,6 +117,15 @@ test('both are started by the first deploy, take up changed requirements, and ar
   expect(failures.filter((each) => each.startsWith('HTTP'))).toEqual([]);
   expect([...versions.keys()].sort()).toEqual(['1', '2', '3']);
 }, 400_000);
+
+test('a path to ask for, and no Gunicorn among what is restarted, is refused before anything is changed', async () => {
+  await world.configure({ restart: { supervisor: 'worker' }, health_check: '/version' });
+  const before = await world.releases();
+  const ran = await world.deployer('deploy', SITE);
+  expect(ran, ran.stderr).toMatchObject({ exitCode: 1 });
+  expect(ran.stderr).toContain('give it a url or a socket');
+  expect(await world.releases()).toEqual(before);
+});
 
 test('a program that supervisor does not know is refused before anything is changed', async () => {
   await world.configure({ restart: [{ supervisor: 'web' }, { supervisor: 'werker' }] });
