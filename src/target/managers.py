@@ -53,6 +53,10 @@ class Manager:
     def state(self) -> State:
         raise NotImplementedError
 
+    def known_state(self, deadline: float) -> State:
+        """Its state once the manager tells its processes, as far as that is so in time."""
+        return self.state()
+
     def declared(self) -> list[Declared]:
         """Empty when that cannot be read."""
         raise NotImplementedError

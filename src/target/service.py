@@ -41,6 +41,7 @@ from start_command import RELEASE, rerouted
 from tree import Judgement, judge
 
 PAUSE = 0.2
+STARTS = 10.0  # seconds that a service which is just being started is waited for, to know what it was
 SETTLED = 5.0  # seconds that a service which does not tell when it has booted must stay as it is
 BOOTS = 15.0  # seconds after which one that still computes is busy, and no longer booting
 IDLE = 0.3  # of one processor
@@ -150,7 +151,7 @@ def bring(one: Manager, asked: Arguments, deadline: float) -> None:
     problem = one.problem()
     if problem:
         fail(problem)
-    state = one.state()
+    state = one.known_state(time.monotonic() + STARTS)
     before = set(state.tree())
     reloaded = gunicorns(state)
     if hang_up_is_enough(one, state, reloaded, asked):

@@ -61,6 +61,14 @@ class Program(Manager):
             tuple(int(pid.group(1)) for pid in pids if pid),
         )
 
+    def known_state(self, deadline: float) -> State:
+        """It tells no number of what it has started within the last `startsecs`."""
+        state = self.state()
+        while "STARTING" in state.text and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+            state = self.state()
+        return state
+
     def declared(self) -> list[Declared]:
         return declarations(self.config, self.name)
 

@@ -81,6 +81,18 @@ async function worker(): Promise<string> {
   return 'nothing';
 }
 
+test('a first deploy that fails stops again what it has started', async () => {
+  await world.project.commit('Ill', tasks('raise RuntimeError("this worker does not start")'));
+  const ran = await world.deployer('deploy', SITE);
+  expect(ran.stderr).toContain('worker (supervisor) does not stay up');
+  expect(ran.stderr).toContain('live now: nothing');
+  expect(ran.stderr.match(/not undone: \w+/g)).toEqual(['not undone: migrate']); // after the switch it stays
+  expect(ran).toMatchObject({ exitCode: 5, stdout: '' });
+  expect(await daemon.ask('status')).toMatch(/^web +STOPPED.*\nworker +(FATAL|STOPPED|EXITED)/m);
+  expect(await world.live()).toBe('');
+  await world.project.commit('Well', tasks(''));
+}, 400_000);
+
 test('both are started by the first deploy, take up changed requirements, and are put back when one dies', async () => {
   const first = await world.deployer('deploy', SITE);
   expect(first).toMatchObject({

@@ -7,18 +7,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import (
-    APPLICATION,
-    TOOLS,
-    Lab,
-    Load,
-    become,
-    ordinary_user,
-    processes,
-    sudoers,
-    wait_for,
-    write,
-)
+from lab import APPLICATION, TOOLS, Lab, Load, become, ordinary_user, processes, wait_for, write
 from supervisor_lab import CELERY, Supervisor, environment, said, served
 
 OPTIONS = "--bind 127.0.0.1:0 --workers 2 --no-control-socket app.wsgi"
@@ -216,17 +205,24 @@ class Others(OneSupervisedSite):
         self.assertIn("job (supervisor): none of its processes is a Python", done["unproven"])
 
     def test_one_of_before_that_lives_on_is_no_proof(self):
+        self.lives_on("RUNNING")
+
+    def test_one_of_before_that_supervisor_still_starts_is_known_as_well(self):
+        self.lives_on("STARTING", startsecs="4")
+
+    def lives_on(self, was, **more):
         python = f"{self.lab.current}/.venv/bin/python"
         script = write(f"{self.base}/run.sh", f'"{python}" -c "import time; time.sleep(1000)" &\nwait\n')
         self.supervisor.program(
-            "job", f'/bin/sh "{script}"', self.lab.current, stopasgroup="false", killasgroup="false"
+            "job", f'/bin/sh "{script}"', self.lab.current, stopasgroup="false", killasgroup="false", **more
         )
         self.supervisor.start()
-        wait_for(lambda: "RUNNING" in self.supervisor("status", "job")[1], 60)
+        wait_for(lambda: was in self.supervisor("status", "job")[1], 60)
+        wait_for(lambda: processes.children(self.supervisor.pid("job")))
         before = processes.children(self.supervisor.pid("job"))[0]
         self.addCleanup(lambda: processes.alive(before) and os.kill(before.pid, 9))
         self.lab.switch(self.r2)
-        done = self.service("restart", "job", "--release", self.r2, "--timeout", "4")
+        done = self.service("restart", "job", "--release", self.r2, "--timeout", "12")
         self.assertEqual(done.code, 1, done)
         self.assertIn(f"process {before.pid} of before still runs", done["message"])
 
@@ -291,7 +287,7 @@ class Others(OneSupervisedSite):
 
 
 @unittest.skipUnless(os.getuid() == 0, "only root can start programs of another user")
-class Accounts(OneSupervisedSite):
+class OtherAccounts(OneSupervisedSite):
     """supervisord is root's, Gunicorn runs as one account, and another one deploys."""
 
     def setUp(self):
@@ -299,14 +295,13 @@ class Accounts(OneSupervisedSite):
         os.chmod(self.base, 0o755)
         self.web("B", user="nobody")
         self.supervisor.program("alone", "/bin/sleep 1000", "/")
-        os.mkdir(f"{self.base}/run")
-        os.chown(f"{self.base}/run", pwd.getpwnam("deployer-test").pw_uid, -1)
-        self.seen = f"{self.base}/run/seen"
 
     def as_deployer(self, verb, name, *words):
         deployer = become(pwd.getpwnam("deployer-test"))
         return self.service(verb, name, *words, python="/usr/bin/python3", preexec_fn=deployer)
 
+
+class Accounts(OtherAccounts):
     def test_one_who_may_not_ask_supervisor(self):
         self.supervisor.start()
         self.running()
@@ -315,78 +310,6 @@ class Accounts(OneSupervisedSite):
         control = f"NOPASSWD: {self.supervisor.control} -c"
         for word in ("deployer-test may not ask supervisor", "chown=deployer-test", control, "restart web"):
             self.assertIn(word, done["problem"].replace("\\ ", " "))
-
-    def deploy_by_sudo(self, *ways):
-        """The problem that check names is mended by the line that it prints: the deploy passes then."""
-
-        def asked(verb, *words):
-            return self.as_deployer(verb, "web", *words)
-
-        line = asked("check")["problem"].splitlines()[-1].strip()
-        self.assertTrue(line.startswith("deployer-test ALL=(root) NOPASSWD: "), line)
-        for way in ways:
-            sudoers(self, way(line))
-            refused = asked("check")
-            self.assertEqual((refused.code, refused["problem"].splitlines()[-1].strip()), (1, line), refused)
-        sudoers(self, line)
-        checked = asked("check", "--state", self.seen)
-        self.assertEqual(checked.code, 0, checked)
-        self.assertIn("web (supervisor) is restarted by sudo", checked["note"])
-        self.lab.switch(self.r2)
-        done = asked("restart", "--release", self.r2, "--health-check", "elsewhere")
-        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
-        self.assertEqual(served(self.running()), "V2 L2")
-
-    def test_by_sudo_with_the_line_that_check_prints(self):
-        self.supervisor.start()
-        self.running()
-        self.deploy_by_sudo(
-            lambda line: line.partition(", ")[0],
-            lambda line: f"{line.partition(', ')[0]}\ndeployer-test ALL=(ALL) PASSWD: ALL",
-            lambda line: line.rpartition(", ")[0],
-            lambda line: line.replace("NOPASSWD", "PASSWD"),
-        )
-
-    def test_a_hang_up_by_sudo(self):
-        self.web("E", user="nobody")
-        self.supervisor.start()
-        pid = self.running()
-        with Load(pid) as load:
-            self.deploy_by_sudo()
-        self.assertEqual((load.failed(), self.supervisor.pid("web")), ({}, pid))
-
-    def test_what_a_first_deploy_has_started_is_stopped_by_sudo(self):
-        self.web("B", user="nobody", autostart="false")
-        self.supervisor.start()
-        self.deploy_by_sudo()
-        done = self.as_deployer("stop", "web", "--state", self.seen)
-        self.assertEqual((done.code, done["warning"]), (0, ""), done)
-        self.assertIn("STOPPED", self.supervisor("status", "web")[1])
-
-    def test_a_group_by_sudo(self):
-        self.supervisor.program("many", "/bin/sleep 1000", "/", numprocs="2", process_name="m_%(process_num)s")
-        self.supervisor.start()
-        sudoers(self, self.as_deployer("check", "many")["problem"].splitlines()[-1])
-        refused = self.as_deployer("check", "many")["problem"]
-        self.assertIn("If it is a group, name it many:*", refused)
-        sudoers(self, self.as_deployer("check", "many:*")["problem"].splitlines()[-1])
-        self.assertEqual(self.as_deployer("check", "many:*").code, 0)
-
-    def test_by_sudo_where_it_was_found_by_itself(self):
-        self.supervisor.start()
-        self.running()
-        as_deployer = {"python": "/usr/bin/python3", "preexec_fn": become(pwd.getpwnam("deployer-test"))}
-
-        def auto(verb, *words):
-            return self.lab.gunicorn(verb, *words, **as_deployer)
-
-        line = auto("check")["problem"].splitlines()[-1].strip()
-        sudoers(self, line.replace("PROGRAM", "web"))
-        self.assertEqual(auto("check").code, 0, auto("check"))
-        self.lab.switch(self.r2)
-        done = auto("reload", "--release", self.r2, "--health-check", "elsewhere")
-        self.assertEqual((done.code, done["unproven"]), (0, ""), done)
-        self.assertEqual(served(self.running()), "V2 L2")
 
     def test_what_another_user_runs(self):
         self.supervisor.allow("deployer-test")
