@@ -36,6 +36,12 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]))
 
 
+def session(pid: int) -> int:
+    """The number of its session; 0 when it has ended."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[3]) if fields else 0
+
+
 def alive(one: Process) -> bool:
     """Whether this very process still runs, and not another that was given its number."""
     now = process(one.pid)

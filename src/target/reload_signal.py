@@ -136,14 +136,21 @@ def signal_in_the_dark(master: Master, old: str, new: str) -> Choice:
 
 
 def manager(master: Master) -> str:
-    """Who starts another master when this one ends; empty when nobody does."""
-    if master.pid == 1:
+    """Who starts another master when this one ends, or ends with it; empty when nobody does."""
+    if the_container_lives_by(master):
         return "the container"
     parent = processes.name(master.process.parent)
     unit = processes.unit(master.pid)
     if parent == "systemd" and unit.endswith(".service") and not unit.startswith("user@"):
         return f"systemd ({unit})"
     return parent if parent in MANAGERS else ""
+
+
+def the_container_lives_by(master: Master) -> bool:
+    """It is pid 1, or what a script that is pid 1 waits for; a daemon that pid 1 took over has left its session."""
+    parent = master.process.parent
+    script = parent == 1 and processes.name(1) != "systemd" and processes.session(master.pid) == processes.session(1)
+    return master.pid == 1 or script
 
 
 def changed_in_master(master: Master, old: str, new: str, settings: Settings) -> str:
@@ -175,6 +182,8 @@ def why_never_a_successor(master: Master) -> str:
         return "USR2 fails where it was started with `python -m gunicorn`"
     if not master.command.script.startswith("/"):
         return "USR2 fails where it was started by a relative path"
+    if the_container_lives_by(master):
+        return "the container would end with it: make the container anew"
     if manager(master):
         return f"{manager(master)} manages it and would start a third one"
     return ""

@@ -113,7 +113,7 @@ const client = (cwd: string, args: readonly string[], env: Readonly<Record<strin
   });
 
 /** Gunicorn as the README says. */
-function gunicorn(site: string, port: number) {
+export function gunicorn(site: string, port: number) {
   const current = `${site}/current`;
   return {
     command: [
@@ -124,7 +124,7 @@ function gunicorn(site: string, port: number) {
   };
 }
 
-async function answering(address: Address): Promise<void> {
+export async function answering(address: Address): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
     const answered = await get(address, '/version').then(
       () => true,
