@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { commandLine } from './command-line.ts';
 import type { Context, Io } from './commands/context.ts';
-import { DeployError } from './errors.ts';
+import { asDeployError } from './errors.ts';
 import { ciOf } from './reporters/ci.ts';
 
 /** Runs the command line. Resolves to the exit code; every failure has been told by then. */
@@ -44,14 +44,9 @@ function failureOf(error: unknown): CommandFailure {
     const lines = error.message.replace(/^error: /, '').split('\n');
     return { exit: 2, reason: 'usage', lines, told: true };
   }
-  if (error instanceof DeployError) {
-    const advice = error.hint === undefined ? [] : [`to do: ${error.hint}`];
-    const lines = [...error.message.split('\n'), ...advice];
-    return { exit: error.exitCode, reason: error.code, lines, told: false };
-  }
-  const trace = String((error as Error)?.stack ?? error).split('\n');
-  const lines = ['a fault of deployer itself, please report it:', ...trace];
-  return { exit: 1, reason: 'fault', lines, told: false };
+  const { message, hint, code, exitCode } = asDeployError(error);
+  const advice = hint === undefined ? [] : [`to do: ${hint}`];
+  return { exit: exitCode, reason: code, lines: [...message.split('\n'), ...advice], told: false };
 }
 
 /** On stderr; with --json on stdout too, as the result that a script waits for; in a CI service as its annotation. */

@@ -32,5 +32,15 @@ export class DeployError extends Error {
   }
 }
 
+/** What was thrown, as people are shown it: what nobody foresaw is a fault of ours. */
+export const asDeployError = (thrown: unknown): DeployError =>
+  thrown instanceof DeployError
+    ? thrown
+    : new DeployError(
+        'failed',
+        `a fault of deployer itself, please report it:\n${(thrown as Error)?.stack ?? thrown}`,
+        { cause: thrown },
+      );
+
 /** The process exit code of an error code. */
 export const exitCodeOf = (code: ErrorCode): number => EXIT_CODES[code];

@@ -1,6 +1,6 @@
 import { hostname, userInfo } from 'node:os';
 import type { Site } from '../config/site.ts';
-import { DeployError } from '../errors.ts';
+import { asDeployError, DeployError } from '../errors.ts';
 import type { Report } from '../events.ts';
 import type { Interruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
@@ -39,9 +39,9 @@ export async function runOnSite(
       options: sameOptions(context.globals),
     });
   } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
     const { signal } = options.interruption;
-    return refusedVerdict(site.name, signal === undefined ? error : interrupted(signal));
+    const refused = error instanceof DeployError && signal !== undefined;
+    return refusedVerdict(site.name, refused ? interrupted(signal) : asDeployError(error));
   }
 }
 

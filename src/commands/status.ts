@@ -1,6 +1,6 @@
 import { selectSite } from '../config/select.ts';
 import type { Site } from '../config/site.ts';
-import { DeployError } from '../errors.ts';
+import { asDeployError, DeployError } from '../errors.ts';
 import { inParallel } from '../fleet.ts';
 import { ask } from '../question.ts';
 import { type Connections, targetOf } from '../runners/connect.ts';
@@ -59,13 +59,8 @@ async function statusOf(site: Site, context: Context, connections: Connections):
   try {
     return { site, exit: 0, status: await askStatus(site, context, connections) };
   } catch (error) {
-    if (!(error instanceof DeployError)) throw error;
-    return {
-      site,
-      exit: error.exitCode,
-      error: mask(error.message, secretsOf(site)),
-      hint: error.hint,
-    };
+    const { exitCode, message, hint } = asDeployError(error);
+    return { site, exit: exitCode, error: mask(message, secretsOf(site)), hint };
   }
 }
 

@@ -1,40 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Context } from '../../src/commands/context.ts';
 import { printSchema } from '../../src/commands/schema.ts';
 import { siteAdd, siteAddOptions } from '../../src/commands/siteadd.ts';
 import { listSites } from '../../src/commands/sites.ts';
 import { KEYS } from '../../src/config/schema.ts';
 import { quote } from '../../src/shell.ts';
 import { readSites } from '../../src/sites-file.ts';
+import { terminal } from '../support/terminal.ts';
 import { tmpFolder } from '../support/tmp.ts';
-
-function terminal(config: string, changes: Partial<Context['globals']> = {}, env = {}) {
-  const said = { out: '', err: '' };
-  const into = (stream: 'out' | 'err') => (text: string) => {
-    said[stream] += text;
-  };
-  const context: Context = {
-    io: {
-      stdout: { write: into('out') },
-      stderr: { write: into('err') },
-      env,
-    },
-    globals: {
-      config,
-      json: false,
-      verbose: false,
-      quiet: false,
-      color: false,
-      yes: false,
-      host: undefined,
-      ...changes,
-    },
-    typed: 'deployer',
-  };
-  return { context, said };
-}
 
 const SITES = `
 a.example.com: https://user:secret-token@host/a.git
