@@ -1,8 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type SshAgent, sshAgent } from '../support/ssh-agent.ts';
 import { sshClient } from '../support/ssh-client.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
@@ -13,14 +11,8 @@ let user: string;
 let keys: { good: string; jump: string; bad: string };
 let target: Sshd;
 let jump: Sshd;
-let agent: Agent;
+let agent: SshAgent;
 let knownHosts: string;
-
-interface Agent {
-  readonly socket: string;
-  readonly process: ChildProcess;
-  hold(...keys: readonly string[]): Promise<void>;
-}
 
 beforeAll(async () => {
   tmp = await tmpFolder();
@@ -36,28 +28,14 @@ beforeAll(async () => {
   jump = await sshd(tmp.path, { authorized: both.join('\n') });
   knownHosts = `${tmp.path}/known_hosts`;
   await writeFile(knownHosts, `${target.knownHosts}${jump.knownHosts}an-alias ${target.hostKey}\n`);
-  agent = await startAgent(`${tmp.path}/agent`);
+  agent = await sshAgent(`${tmp.path}/agent`);
 });
 afterAll(async () => {
-  agent?.process.kill();
+  await agent?.[Symbol.asyncDispose]();
   await target?.[Symbol.asyncDispose]();
   await jump?.[Symbol.asyncDispose]();
   await tmp?.[Symbol.asyncDispose]();
 });
-
-async function startAgent(socket: string): Promise<Agent> {
-  const process = spawn('ssh-agent', ['-D', '-a', socket], { stdio: ['ignore', 'pipe', 'ignore'] });
-  await once(process.stdout, 'data');
-  const env = { SSH_AUTH_SOCK: socket };
-  return {
-    socket,
-    process,
-    hold: async (...files) => {
-      await execa('ssh-add', ['-q', '-D'], { env });
-      for (const file of files) await execa('ssh-add', ['-q', file], { env });
-    },
-  };
-}
 
 interface Row {
   readonly name: string;
@@ -237,7 +215,7 @@ function many(): readonly string[] {
   return Array.from({ length: 7 }, (_, index) => `${tmp.path}/many/${index}`);
 }
 
-test.each(rows)('$name: ssh and we agree, in: $in', async (row) => {
+test.each(rows)('$name: ssh and deployer status agree, in: $in', async (row) => {
   await mkdir(`${tmp.path}/many`, { recursive: true });
   if (row.agent?.().some((file) => file.includes('/many/')))
     for (const file of many()) await publicKey(file).catch(() => makeKey(file));
@@ -265,9 +243,9 @@ test.each(rows)('$name: ssh and we agree, in: $in', async (row) => {
   const hops = () => jump.log().match(/Accepted publickey/g)?.length ?? 0;
   const before = hops();
   const host = row.host ?? 'web1';
-  const ours = await client.ours(host);
+  const ours = await client.status(host);
   expect(hops() > before).toBe(row.through === true);
   const theirs = await client.ssh(host);
   expect(theirs.in, theirs.said).toBe(row.in);
-  expect(ours.in, ours.said).toBe(row.in);
+  expect(ours, ours.said).toMatchObject({ in: row.in, exitCode: row.in ? 0 : 4 });
 });

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -10,6 +9,7 @@ import { runSession } from '../../src/session.ts';
 import { quote } from '../../src/shell.ts';
 import { cableTo } from '../support/cable.ts';
 import { planOf } from '../support/plans.ts';
+import { sshAgent } from '../support/ssh-agent.ts';
 import { makeKey, publicKey, type Sshd, type SshdOptions, sshd } from '../support/sshd.ts';
 import { type OrdinaryUser, ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
 
@@ -150,26 +150,21 @@ test('no secret of the environment reaches the target', async () => {
 });
 
 test('the agent is forwarded to those who ask for it, and to nobody else', async () => {
-  const socket = `${tmp.path}/agent`;
-  const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: ['ignore', 'pipe', 'ignore'] });
-  try {
-    await new Promise((resolve) => agent.stdout.once('data', resolve));
-    await execa('ssh-add', ['-q', key], { env: { SSH_AUTH_SOCK: socket } });
-    await using one = await server();
-    await using hosts = await hostsFor(one, { SSH_AUTH_SOCK: socket });
-    const listed = (await publicKey(key)).split(' ')[1] as string;
-    const look = 'ssh-add -L 2>&1 || :';
-    for (const forward of [true, true, false]) {
-      const { outcome, log } = await session(hosts, one, look, forward);
-      expect(outcome).toMatchObject({ how: 'done' });
-      expect(log.includes(listed), log).toBe(forward);
-    }
-    await using two = await server({ config: ['AllowAgentForwarding no'] });
-    await using others = await hostsFor(two, { SSH_AUTH_SOCK: socket });
-    expect((await session(others, two, look, true)).outcome).toMatchObject({ how: 'done' });
-  } finally {
-    agent.kill();
+  await using agent = await sshAgent(`${tmp.path}/agent`);
+  await agent.hold(key);
+  const env = { SSH_AUTH_SOCK: agent.socket };
+  await using one = await server();
+  await using hosts = await hostsFor(one, env);
+  const listed = (await publicKey(key)).split(' ')[1] as string;
+  const look = 'ssh-add -L 2>&1 || :';
+  for (const forward of [true, true, false]) {
+    const { outcome, log } = await session(hosts, one, look, forward);
+    expect(outcome).toMatchObject({ how: 'done' });
+    expect(log.includes(listed), log).toBe(forward);
   }
+  await using two = await server({ config: ['AllowAgentForwarding no'] });
+  await using others = await hostsFor(two, env);
+  expect((await session(others, two, look, true)).outcome).toMatchObject({ how: 'done' });
 });
 
 test('a word that no quoting makes safe in every login shell is refused', () => {

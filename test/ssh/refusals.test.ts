@@ -1,17 +1,23 @@
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { userInfo } from 'node:os';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../support/lab.ts';
 import { passwordServer } from '../support/password-server.ts';
+import { sshAgent } from '../support/ssh-agent.ts';
 import { type SshClient, sshClient } from '../support/ssh-client.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
+import { AM_ROOT } from '../support/user-world.ts';
 
 let tmp: TmpFolder;
 let user: string;
 let key: string;
 let locked: string;
+/** Keys that no host knows, more than one has patience for. */
+let strangers: readonly string[];
+let strangerKey: string;
 let server: Sshd;
 
 beforeAll(async () => {
@@ -20,6 +26,10 @@ beforeAll(async () => {
   user = (await ordinaryUser()).name;
   key = await makeKey(`${tmp.path}/key`);
   locked = await makeKey(`${tmp.path}/locked`, { passphrase: 'open sesame' });
+  strangers = await Promise.all(
+    Array.from({ length: 7 }, (_, index) => makeKey(`${tmp.path}/stranger ${index}`)),
+  );
+  strangerKey = await publicKey(strangers[0] as string);
   const authorized = (await Promise.all([key, locked].map(publicKey))).join('\n');
   server = await sshd(tmp.path, { authorized });
 });
@@ -29,7 +39,7 @@ afterAll(async () => {
 });
 
 /** A client whose one host is the server; `more` comes first, so that it wins. */
-async function client(more = '', known = server.knownHosts): Promise<SshClient> {
+async function client(more = '', known = server.knownHosts, identity = key): Promise<SshClient> {
   const file = `${tmp.path}/known_hosts`;
   await writeFile(file, known);
   return sshClient(`${more}
@@ -39,7 +49,7 @@ User ${user}
 Port ${server.port}
 UserKnownHostsFile "${file}"
 GlobalKnownHostsFile /dev/null
-IdentityFile "${key}"
+IdentityFile "${identity}"
 `);
 }
 
@@ -49,6 +59,84 @@ async function refused(from: SshClient, env: Readonly<Record<string, string>> = 
   expect(isIn, said).toBe(false);
   return said;
 }
+
+interface Refusal {
+  readonly name: string;
+  readonly more?: () => string;
+  readonly known?: () => string;
+  /** Key file; none of the client's if not given. */
+  readonly identity?: () => string;
+  /** In the agent. */
+  readonly held?: () => readonly string[];
+  readonly cure: RegExp;
+}
+
+const REFUSALS: readonly Refusal[] = [
+  {
+    name: 'a wrong key',
+    identity: () => strangers[0] as string,
+    cure: /ssh-copy-id -p \d+ \S+@127/,
+  },
+  { name: 'no key', cure: /let the host know your key/ },
+  {
+    name: 'a wrong user',
+    more: () => 'User nobody-of-this-name',
+    identity: () => key,
+    cure: /check the user/,
+  },
+  {
+    name: 'an unknown host key',
+    known: () => '',
+    identity: () => key,
+    cure: /if it is the same: echo /,
+  },
+  {
+    name: 'a changed host key',
+    known: () => server.knownHosts.replace(server.hostKey, strangerKey),
+    identity: () => key,
+    cure: /ask who runs the host; if its key did change: ssh-keygen -R/,
+  },
+  {
+    name: 'a revoked host key',
+    known: () => `@revoked * ${server.hostKey}\n${server.knownHosts}`,
+    identity: () => key,
+    cure: /do not connect: .* Ask who runs the host/,
+  },
+  {
+    name: 'a port where nobody listens',
+    more: () => 'Port 1',
+    identity: () => key,
+    cure: /check the port, and that sshd runs/,
+  },
+  {
+    name: 'a name that nobody has',
+    more: () => 'HostName no-such-host.invalid',
+    identity: () => key,
+    cure: /check host, or give web1 a HostName/,
+  },
+  { name: 'an agent whose key is refused', held: () => strangers.slice(0, 1), cure: /ssh-copy-id/ },
+  { name: 'an agent with too many keys', held: () => strangers, cure: /IdentitiesOnly yes/ },
+  {
+    name: 'an encrypted key, in CI',
+    identity: () => locked,
+    cure: /set DEPLOYER_PASSPHRASE, or .* ssh-add /,
+  },
+];
+
+test.each(REFUSALS)('$name: exit 4, and the cure', async (row) => {
+  await using agent = await sshAgent(`${tmp.path}/agent of ${row.name}`);
+  await agent.hold(...(row.held?.() ?? []));
+  await using web1 = await client(
+    row.more?.() ?? '',
+    row.known?.() ?? server.knownHosts,
+    row.identity?.() ?? '/nowhere',
+  );
+  const { exitCode, stdout, stderr } = await web1.status('web1', { SSH_AUTH_SOCK: agent.socket });
+  expect(exitCode, stderr).toBe(4);
+  expect(stdout).toContain('not known: exit 4');
+  expect(/^ {2}to do: (.*)/ms.exec(stderr)?.[1]).toMatch(row.cure);
+  expect(await web1.ssh('web1')).toMatchObject({ in: false });
+});
 
 test('an unknown key: its fingerprint, and the line that mends it', async () => {
   await using web1 = await client('', '');
@@ -84,6 +172,26 @@ test('a changed key is refused whatever the configuration says, and the line tha
   const [, line = ''] = /if its key did change: (ssh-keygen .*), and then/.exec(said) ?? [];
   await execa('sh', ['-c', line]);
   expect(await web1.ours('web1')).toMatchObject({ in: true });
+});
+
+test('RevokedHostKeys: a key that stands there is refused, and so is every key if the file cannot be read', async () => {
+  const file = `${tmp.path}/revoked`;
+  await using web1 = await client(`RevokedHostKeys "${file}"`);
+  const agree = async (isIn: boolean) => {
+    const [ours, theirs] = [await web1.ours('web1'), await web1.ssh('web1')];
+    expect([ours.in, theirs.in], ours.said + theirs.said).toEqual([isIn, isIn]);
+    return ours.said;
+  };
+  const other = await publicKey(await makeKey(`${tmp.path}/of another host`));
+  await writeFile(file, `# keys that were stolen\n\n${other} of web9\n`);
+  await agree(true);
+  await writeFile(file, `# keys that were stolen\n${other}\n${server.hostKey} of web1\n`);
+  expect(await agree(false)).toContain(`shows a host key that is revoked in ${file}:3: SHA256:`);
+  await rm(file);
+  expect(await agree(false)).toMatch(/RevokedHostKeys cannot be read: .*no such file/);
+  await writeFile(`${tmp.path}/stolen.pub`, `${server.hostKey}\n`);
+  await execa('ssh-keygen', ['-q', '-k', '-f', file, `${tmp.path}/stolen.pub`]);
+  expect(await agree(false)).toContain('is a binary list (KRL)');
 });
 
 test('only an authority is known: certificates are named', async () => {
@@ -246,6 +354,32 @@ test('without OpenSSH here, what sites.yml and the environment say is enough, an
   });
 });
 
+test.skipIf(!AM_ROOT)('… and so are the default keys and known_hosts, or the agent', async () => {
+  const home = `${tmp.path}/home`;
+  await mkdir(`${home}/.ssh`, { recursive: true });
+  await writeFile(`${home}/.ssh/known_hosts`, server.knownHosts);
+  await using agent = await sshAgent(`${tmp.path}/agent of home`);
+  await using web1 = await client();
+  const host = `${user}@127.0.0.1:${server.port}`;
+  const env = { PATH: '/nowhere', SSH_AUTH_SOCK: agent.socket };
+  const status = () => web1.status(host, env, [...AT_HOME, home, userInfo().homedir]);
+  expect(await status()).toMatchObject({ exitCode: 4 });
+  await copyFile(key, `${home}/.ssh/id_ed25519`);
+  expect(await status()).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining('ssh is not installed here'),
+  });
+  await rm(`${home}/.ssh/id_ed25519`);
+  await agent.hold(key);
+  expect(await status()).toMatchObject({ exitCode: 0 });
+});
+
+/** Runs a command where the first folder is in the place of the second. */
+const AT_HOME = [
+  ...['/usr/bin/unshare', '--mount', '/bin/sh', '-c'],
+  ...['/bin/mount --bind "$1" "$2" && shift 2 && exec "$@"', 'sh'],
+];
+
 test.each([[['password']], [['keyboard-interactive']]])(
   'DEPLOYER_PASSWORD logs in where the host takes %s, and is never shown',
   async (methods) => {
@@ -261,3 +395,17 @@ test.each([[['password']], [['keyboard-interactive']]])(
     expect(nobody).toContain(`the host takes: ${methods}`);
   },
 );
+
+test('DEPLOYER_PASSWORD is for the target: no jump host is offered it', async () => {
+  using asking = await passwordServer(tmp.path, ['password', 'keyboard-interactive']);
+  const hop = (port: number) =>
+    `Host hop\nPort ${port}\nHost web1\nPort ${asking.port}\nProxyJump hop\nHost *\nHostName 127.0.0.1\nUserKnownHostsFile "${tmp.path}/known_hosts"\nUser ${user}\nIdentityFile "${key}"`;
+  const env = { DEPLOYER_PASSWORD: 'the password' };
+  await using curious = await client(hop(asking.port), asking.known);
+  const said = await refused(curious, env);
+  expect(asking.heard).toEqual([]);
+  expect(said).toContain(`${user}@hop: permission denied; the host takes: password`);
+  await using through = await client(hop(server.port), asking.known + server.knownHosts);
+  expect(await through.ours('web1', env)).toMatchObject({ in: true });
+  expect(asking.heard).toEqual(['the password']);
+});

@@ -1,9 +1,11 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { execa } from 'execa';
+import { stringify } from 'yaml';
 import type { Address } from '../../src/config/address.ts';
 import { DeployError } from '../../src/errors.ts';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';
+import { BIN, type Ran, SITE } from './lab.ts';
 
 /** An account with an SSH configuration of its own, as far as `ssh` and we are concerned. */
 export interface SshClient extends AsyncDisposable {
@@ -12,6 +14,12 @@ export interface SshClient extends AsyncDisposable {
   ssh(host: string): Promise<Verdict>;
   /** What comes of our connection; the warnings come with it. */
   ours(host: string | Address, env?: Readonly<Record<string, string>>): Promise<Verdict>;
+  /** What `deployer status` says of a site there; `inside`: a command that runs it in other surroundings. */
+  status(
+    host: string,
+    env?: Readonly<Record<string, string>>,
+    inside?: readonly string[],
+  ): Promise<Verdict & Ran>;
 }
 
 export interface Verdict {
@@ -63,6 +71,20 @@ export async function sshClient(
         if (!(error instanceof DeployError)) throw error;
         return { in: false, said: [...warnings, error.message, `to do: ${error.hint}`].join('\n') };
       }
+    },
+    status: async (host, more = {}, inside = []) => {
+      const paths = { deploy_path: '/srv/nowhere', backup_path: '/srv/nowhere/backups' };
+      const site = { repository: 'git@host:x', ...paths, host };
+      await writeFile(`${folder}/sites.yml`, stringify({ [SITE]: site }));
+      const [command = '', ...words] = [...inside, process.execPath, BIN, 'status', SITE];
+      const { exitCode, stdout, stderr } = await execa(command, words, {
+        cwd: folder,
+        env: { ...env, ...more },
+        extendEnv: false,
+        reject: false,
+        stdin: 'ignore',
+      });
+      return { exitCode, stdout, stderr, in: exitCode === 0, said: stdout + stderr };
     },
   };
 }

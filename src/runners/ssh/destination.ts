@@ -26,6 +26,8 @@ export interface Destination {
   /** Absolute paths; new keys go into the first. */
   readonly knownHosts: readonly string[];
   readonly globalKnownHosts: readonly string[];
+  /** Absolute path of a file of keys that no host may show. */
+  readonly revokedHostKeys: string | undefined;
   readonly hashKnownHosts: boolean;
   /** The name under which the host key is looked for, without a port. */
   readonly hostKeyAlias: string | undefined;
@@ -59,6 +61,7 @@ export async function destinationOf(
   const port = address.port ?? Number(one('port') ?? 22);
   const fill = tokenFiller({ h: host, n: address.host, r: user, p: String(port) });
   const file = (path: string) => expanded(fill(path.replace(/^~(?=\/|$)/, homeFolder())), env);
+  const revoked = one('revokedhostkeys');
   const identity = env.DEPLOYER_IDENTITY;
   const known = env.DEPLOYER_KNOWN_HOSTS;
   return {
@@ -74,6 +77,7 @@ export async function destinationOf(
     forwardAgent: one('forwardagent') === 'yes',
     knownHosts: known ? [absolute(known)] : filesIn(one('userknownhostsfile')).map(file),
     globalKnownHosts: filesIn(one('globalknownhostsfile')).map(file),
+    revokedHostKeys: revoked === undefined || revoked === 'none' ? undefined : file(revoked),
     hashKnownHosts: one('hashknownhosts') === 'yes',
     hostKeyAlias: one('hostkeyalias')?.toLowerCase(),
     unknownKey: UNKNOWN_KEY[one('stricthostkeychecking') ?? ''] ?? 'ask',

@@ -23,13 +23,14 @@ export interface HostKeys {
   judge(key: Buffer): Judgement;
 }
 
-/** Reads the known_hosts files of a destination. */
+/** Reads the known_hosts files of a destination, and its RevokedHostKeys; throws a DeployError if that cannot be read. */
 export async function hostKeysOf(to: Destination): Promise<HostKeys> {
   const files = [...to.knownHosts, ...to.globalKnownHosts];
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
   const entries: readonly KnownHost[] = files.flatMap((file, index) =>
     readKnownHosts(file, texts[index] as string),
   );
+  const revoked = await revokedIn(to);
   const name = nameOf(to);
   const types = new Set(knownTypes(entries, name));
   const isKnown = (algorithm: string) =>
@@ -39,9 +40,31 @@ export async function hostKeysOf(to: Destination): Promise<HostKeys> {
       ...ALGORITHMS.filter(isKnown),
       ...ALGORITHMS.filter((algorithm) => !isKnown(algorithm)),
     ],
-    judge: (key) => judge(entries, name, key),
+    judge: (key) => judge([...revoked, ...entries], name, key),
   };
 }
+
+/** As OpenSSH has it: with a file that cannot be read, no host is to be trusted. */
+async function revokedIn({
+  name,
+  revokedHostKeys: file,
+}: Destination): Promise<readonly KnownHost[]> {
+  if (file === undefined) return [];
+  const text = await readFile(file, 'latin1').catch((error: Error) => error);
+  if (text instanceof Error) throw unreadable(name, text.message, `make it readable`);
+  if (text.startsWith('SSHKRL\n'))
+    throw unreadable(
+      name,
+      `${file} is a binary list (KRL)`,
+      'name a file with one public key a line',
+    );
+  return readKnownHosts(file, text.replace(/^(?=[^\s#])/gm, '@revoked * '));
+}
+
+const unreadable = (name: string, why: string, cure: string): DeployError =>
+  new DeployError('unreachable', `${name}: RevokedHostKeys cannot be read: ${why}`, {
+    hint: `${cure}, or change RevokedHostKeys in ~/.ssh/config: without it no host key is trusted`,
+  });
 
 /** Without ssh-rsa, which signs with SHA-1, and without certificates, which ssh2 does not know. */
 const ALGORITHMS = [

@@ -80,12 +80,13 @@ export class Hosts implements AsyncDisposable {
         hint: 'set "ProxyJump none" for the jump host itself in ~/.ssh/config',
       });
     const to = await destinationOf(address, this.#env, warn);
+    const means = depth === 0 ? this.#means : { ...this.#means, password: undefined }; // it is the target's
     const hops = jumps ?? to.jumps;
     const last = hops.at(-1);
     if (last === undefined) {
       const command = to.proxyCommand;
       const way = async () => (command === undefined ? undefined : streamOf(command, this.#env));
-      return { chain: [await connectTo(to, this.#means, way)], to };
+      return { chain: [await connectTo(to, means, way)], to };
     }
     const rest = hops.slice(0, -1);
     const { chain } = await this.#dial(jumpAddress(last), warn, {
@@ -94,7 +95,7 @@ export class Hosts implements AsyncDisposable {
     });
     try {
       const way = () => through(chain.at(-1) as Client, jumpAddress(last).host, to);
-      return { chain: [...chain, await connectTo(to, this.#means, way)], to };
+      return { chain: [...chain, await connectTo(to, means, way)], to };
     } catch (error) {
       for (const client of chain.toReversed()) client.destroy();
       throw error;
