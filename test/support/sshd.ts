@@ -24,13 +24,15 @@ export interface SshdOptions {
   readonly keyType?: 'ed25519' | 'ecdsa' | 'rsa';
   /** More lines of sshd_config; the first word counts, so that they win. */
   readonly config?: readonly string[];
+  /** A command that gives the server other surroundings, and becomes what its last words are. */
+  readonly inside?: readonly string[];
 }
 
 let count = 0;
 
 /** Starts one in a folder of its own below `root`, which every account must be able to enter. */
 export async function sshd(root: string, options: SshdOptions = {}): Promise<Sshd> {
-  const { authorized = '', keyType = 'ed25519', config = [] } = options;
+  const { authorized = '', keyType = 'ed25519', config = [], inside = [] } = options;
   const folder = `${root}/sshd-${++count}`;
   await mkdir(folder);
   await chmod(folder, 0o755);
@@ -56,9 +58,8 @@ export async function sshd(root: string, options: SshdOptions = {}): Promise<Ssh
       '',
     ].join('\n'),
   );
-  const server = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', `${folder}/config`], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const words = [...inside, '/usr/sbin/sshd', '-D', '-e', '-f', `${folder}/config`];
+  const server = spawn(words[0] as string, words.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   await new Promise<void>((resolve, reject) => {
     server.stderr.on('data', (data) => {
