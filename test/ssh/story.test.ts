@@ -1,8 +1,11 @@
-import { stat } from 'node:fs/promises';
+import { chmod, mkdir, stat, writeFile } from 'node:fs/promises';
+import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { quote } from '../../src/shell.ts';
 import { SITE } from '../support/lab.ts';
 import { requestLoop } from '../support/request-loop.ts';
 import { sshWorld } from '../support/ssh-world.ts';
+import { publicKey, sshd } from '../support/sshd.ts';
 
 test('over SSH, as an ordinary user: deployed, served, broken, deployed again, rolled back', async () => {
   await using world = await sshWorld();
@@ -32,4 +35,30 @@ test('over SSH, as an ordinary user: deployed, served, broken, deployed again, r
   expect(back.stdout).toBe(first.stdout);
   await loop.until((version) => version === '1');
   expect((await loop.stop()).failures).toEqual([]);
+});
+
+test('a target without sudo, in the C locale, whose .bashrc prints and whose HOME nobody may write to', async () => {
+  await using world = await sshWorld();
+  const { root, world: of } = world;
+  const [bin, home] = [`${root}/no sudo`, `${root}/home of nobody`];
+  for (const folder of [bin, home]) await mkdir(folder);
+  await execa('find', ['/usr/bin', '!', '-name', 'sudo*', '-exec', 'ln', '-st', bin, '{}', '+']);
+  await writeFile(`${home}/rc`, 'echo welcome; printf "no end"; echo trouble >&2\n');
+  await chmod(home, 0o555);
+  const surroundings = `LANG=C LC_ALL=C HOME=${quote(home)} PATH=${quote(bin)}`;
+  const shell = `exec bash --rcfile ${quote(`${home}/rc`)} -ic "$SSH_ORIGINAL_COMMAND"`;
+  await using target = await sshd(root, {
+    authorized: await publicKey(world.key),
+    config: [`ForceCommand ${surroundings} ${shell}`],
+  });
+  await world.know(target.port, target.hostKey);
+  await world.change((project) => project.commit('A ñ', { "ñandú/it's.txt": 'ñ' }));
+  await world.configure({
+    host: `${of.user.name}@127.0.0.1:${target.port}`,
+    hooks: { after_release: '! command -v sudo; echo "$LANG $HOME"' },
+  });
+  const { exitCode, stderr } = await world.deployer('deploy', SITE, '--verbose');
+  expect(exitCode, stderr).toBe(0);
+  expect(stderr).toContain(`C ${home}`);
+  expect(await stat(`${world.site}/current/ñandú/it's.txt`)).toMatchObject({ size: 2 });
 });
