@@ -1,5 +1,6 @@
 // Deploys over SSH, whole process, through a proxy that delays, against the same work as hand-written scripts through one
-// `ssh HOST sh -s`, in turn. `node bench/ssh.mjs [stubbed] [ten] [django]`: these parts only.
+// `ssh HOST sh -s`, in turn. `node bench/ssh.mjs [stubbed] [ten] [django]`: these parts only. AGAINST names the bin of another
+// deployer, from before a change, to be run in turn, too.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -47,6 +48,7 @@ try {
   if (wanted('stubbed')) await stubbed();
   if (wanted('ten')) await tenSites();
   if (wanted('django')) await django();
+  if (chosen.includes('client')) await client();
 } finally {
   for (const way of ways.values()) way.end();
   await server.end();
@@ -60,10 +62,24 @@ async function stubbed() {
     const way = ways.get(rtt);
     const [own, hand] = ['own', 'hand'].map((name) => place(`${name}-${rtt}`));
     configure({ 'tiny.example.com': { ...STUBS.site, ...at(project, own, way) } });
-    const deploy = () => deployer('deploy', 'tiny.example.com', '--quiet');
+    const deploy = (bin) => deployer(bin, 'deploy', 'tiny.example.com', '--quiet');
     const byHand = () => script(way, stubbedByHand(project.path, hand));
     await compare(`RTT ${rtt}`, way, project, { byHand, deploy });
     bySteps(project, 'tiny.example.com');
+  }
+}
+
+/** Only by its name: the client, the connection and the start of a session that finds nothing to do, and `ssh HOST true`. */
+async function client() {
+  const project = repository(join(folder, 'none'), STUBS.fill);
+  console.log(`a session without steps, and ssh HOST true: median of ${RUNS}, ms`);
+  for (const rtt of RTTS) {
+    const way = ways.get(rtt);
+    configure({ 'none.example.com': at(project, join(folder, 'srv/none'), way) });
+    await compare(`RTT ${rtt}`, way, project, {
+      byHand: () => script(way, ':'),
+      deploy: (bin) => deployer(bin, 'unlock', 'none.example.com', '--quiet'),
+    });
   }
 }
 
@@ -86,7 +102,7 @@ async function tenSites() {
     byHand: () => {
       for (const hand of hands) script(way, stubbedByHand(project.path, hand));
     },
-    deploy: () => deployer('deploy_all', '--parallel-per-host', '10', '--quiet'),
+    deploy: (bin) => deployer(bin, 'deploy_all', '--parallel-per-host', '10', '--quiet'),
   });
 }
 
@@ -105,7 +121,7 @@ async function django() {
   console.log(`a Django project, unchanged requirements, RTT 20: median of ${RUNS}, ms`);
   await compare('RTT 20', way, project, {
     byHand: () => script(way, djangoByHand(project.path, hand)),
-    deploy: () => deployer('deploy', 'www.example.com', '--quiet'),
+    deploy: (bin) => deployer(bin, 'deploy', 'www.example.com', '--quiet'),
   });
   bySteps(project, 'www.example.com');
 }
@@ -114,7 +130,7 @@ function bySteps(project, site) {
   const steps = [];
   for (let last = 1; last <= 5; last++) {
     project.commit(`${site} last ${last}`);
-    steps.push(stepsOf(deployer('deploy', site, '--json')));
+    steps.push(stepsOf(deployer(BIN, 'deploy', site, '--json')));
   }
   const ms = steps[0].map(([step], index) => {
     const each = median(steps.map((seen) => seen[index][1])) * 1000;
@@ -123,34 +139,32 @@ function bySteps(project, site) {
   console.log(`    by step  ${ms.join(', ')}`);
 }
 
-/** Both in turn, a new commit for each pair; then what the host saw of the last of each. */
+/** Each in turn, a new commit for each round; then what the host saw of the last of each. */
 async function compare(name, way, project, { byHand, deploy }) {
-  project.commit(`${name} first`);
-  byHand();
-  deploy();
-  const times = { hand: [], own: [] };
+  const works = { 'by hand': byHand, deployer: () => deploy(BIN) };
+  if (process.env.AGAINST) works.before = () => deploy(process.env.AGAINST);
+  const times = Object.fromEntries(Object.keys(works).map((who) => [who, []]));
   const seen = {};
-  for (let version = 1; version <= RUNS; version++) {
-    project.commit(`${name} ${version}`);
-    for (const [who, work] of [
-      ['hand', byHand],
-      ['own', deploy],
-    ]) {
+  for (let round = 0; round <= RUNS; round++) {
+    for (const [who, work] of Object.entries(works)) {
+      project.commit(`${name} ${round} ${who}`);
       const before = server.log().length;
       await way.trips();
-      times[who].push(timed(work));
+      const time = timed(work);
+      if (round > 0) times[who].push(time);
       const trips = await way.trips();
       seen[who] = `${trips} round trips, ${await server.used(before)}`;
     }
   }
-  const [hand, own] = [median(times.hand), median(times.own)];
-  const ratios = times.own.map((each, index) => each / times.hand[index]);
+  const floor = median(times['by hand']);
   console.log(`  ${name}`);
-  console.log(`    by hand  ${hand.toFixed(0).padStart(6)}  ${seen.hand}`);
-  console.log(`    deployer ${own.toFixed(0).padStart(6)}  ${seen.own}`);
-  console.log(
-    `    ratio    ${(own / hand).toFixed(2).padStart(6)}  of pairs ${median(ratios).toFixed(2)}`,
-  );
+  for (const [who, each] of Object.entries(times)) {
+    const pairs = median(each.map((time, index) => time / times['by hand'][index]));
+    const ratio = `x ${(median(each) / floor).toFixed(2)} (of pairs ${pairs.toFixed(2)})`;
+    console.log(
+      `    ${who.padEnd(9)}${median(each).toFixed(0).padStart(6)}  ${ratio}  ${seen[who]}`,
+    );
+  }
 }
 
 function place(name) {
@@ -172,8 +186,8 @@ function configure(sites) {
   writeFileSync(join(folder, 'sites.yml'), JSON.stringify(sites)); // which is YAML
 }
 
-function deployer(...words) {
-  return run(process.execPath, [BIN, ...words], { cwd: folder, env });
+function deployer(bin, ...words) {
+  return run(process.execPath, [bin, ...words], { cwd: folder, env });
 }
 
 function script(way, text) {
