@@ -19,14 +19,21 @@ export interface SessionOptions extends Omit<ConversationOptions, 'times'> {
 
 const TIMES: Times = { silence: 20, grace: 5, patience: 60, beat: 5, deadAfter: 30 };
 
-/** Runs a plan on a target. Reports what happens, resolves to how it ended; rejects only with a DeployError of the runner. */
+/**
+ * Runs a plan on a target, to which the way may still be being opened. Reports what happens, resolves to how it ended;
+ * rejects only with a DeployError of the runner.
+ */
 export async function runSession(
-  runner: Runner,
+  opening: Runner | Promise<Runner>,
   plan: Plan,
   options: SessionOptions,
 ): Promise<Outcome> {
   const times = { ...TIMES, ...options.times };
-  const [program, frames] = await Promise.all([sessionProgram(), planFrames(plan, options, times)]);
+  const [runner, program, frames] = await Promise.all([
+    opening,
+    sessionProgram(),
+    planFrames(plan, options, times),
+  ]);
   const process = await runner.start(['python3', '-ISc', program]);
   if (options.cancel?.aborted) process.write(CANCEL);
   process.write(frames);

@@ -5,6 +5,7 @@ import type { Report } from '../events.ts';
 import type { Interruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
 import type { Connections } from '../runners/connect.ts';
+import type { Runner } from '../runners/runner.ts';
 import { runSession } from '../session.ts';
 import { codeOf, refusedVerdict, type Signal, type Verdict, verdict } from '../verdict.ts';
 import { type Context, sameOptions } from './context.ts';
@@ -22,11 +23,12 @@ export async function runOnSite(
   },
 ): Promise<Verdict> {
   try {
-    const plan = planFor(site);
-    await using runner = await options.connections.to(site, (message) =>
+    const opening = options.connections.to(site, (message) =>
       options.report({ type: 'warned', site: site.name, step: undefined, message }),
     );
-    const outcome = await runSession(runner, plan, {
+    await using _ = closing(opening);
+    const plan = planFor(site);
+    const outcome = await runSession(opening, plan, {
       by: whoAmI(),
       command: context.typed,
       force: options.force ?? false,
@@ -44,6 +46,12 @@ export async function runOnSite(
     return refusedVerdict(site.name, refused ? interrupted(signal) : asDeployError(error));
   }
 }
+
+const closing = (opening: Promise<Runner>): AsyncDisposable => ({
+  [Symbol.asyncDispose]: async () => {
+    await (await opening.catch(() => undefined))?.[Symbol.asyncDispose]();
+  },
+});
 
 /** A command that was stopped before it began. */
 export const interrupted = (signal: Signal): DeployError =>

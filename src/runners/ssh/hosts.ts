@@ -4,7 +4,7 @@ import type { Client } from 'ssh2';
 import type { Address } from '../../config/address.ts';
 import { DeployError } from '../../errors.ts';
 import type { Terminal } from '../../terminal.ts';
-import { connectTo, type Means } from './connection.ts';
+import type { Means } from './connection.ts';
 import { type Destination, destinationOf, jumpAddress, withoutSecrets } from './destination.ts';
 import { Host } from './host.ts';
 import { Passphrases } from './passphrases.ts';
@@ -79,7 +79,8 @@ export class Hosts implements AsyncDisposable {
       throw new DeployError('unreachable', `${address.host}: its ProxyJump leads in a circle`, {
         hint: 'set "ProxyJump none" for the jump host itself in ~/.ssh/config',
       });
-    const to = await destinationOf(address, this.#env, warn);
+    const asked = destinationOf(address, this.#env, warn);
+    const [to, { connectTo }] = await Promise.all([asked, import('./connection.ts')]);
     const means = depth === 0 ? this.#means : { ...this.#means, password: undefined }; // it is the target's
     const hops = jumps ?? to.jumps;
     const last = hops.at(-1);
