@@ -44,6 +44,8 @@ export interface Entry {
 /** The programs that steps call, and the askpass script of Git. */
 const TOOLS = [
   'common.py',
+  'named_tuple.py',
+  'run_command.py',
   'processes.py',
   'check.py',
   'check_folders.py',

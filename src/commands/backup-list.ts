@@ -7,7 +7,13 @@ import type { Context } from './context.ts';
 import { table } from './table.ts';
 
 /** What answers, given the backup_path, the site, and, for one backup whole, its name. */
-export const BACKUPS_PROGRAM = ['question.py', 'retention.py', 'records.py', 'backups.py'];
+export const BACKUPS_PROGRAM = [
+  'question.py',
+  'named_tuple.py',
+  'retention.py',
+  'records.py',
+  'backups.py',
+];
 
 /** What `target/backups.py` tells of a backup. */
 export interface Backup {

@@ -13,6 +13,7 @@ import { type SiteStatus, statusLines } from './status-text.ts';
 /** What answers, given the deploy_path: one answer, a SiteStatus. */
 export const STATUS_PROGRAM = [
   'question.py',
+  'named_tuple.py',
   'retention.py',
   'records.py',
   'journal.py',

@@ -7,9 +7,7 @@ export const cleanup: Step = {
   name: 'cleanup',
   title: 'Remove old releases and backups',
   orphan: 'kill',
-  run: (site) => sh`
-    program history.py prune ${pruneArguments(site)}
-    program environment.py sweep`,
+  run: (site) => sh`program history.py prune ${pruneArguments(site)}`,
 };
 
 function pruneArguments(site: Site): readonly string[] {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from shlex import quote
 
-from check_folders import Problem
+from common import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_folders import Problem
 
 PLACEHOLDERS = {".gitkeep", ".gitignore", ".keep"}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from named_tuple import NamedTuple
 
 TAKES_VALUE = ("-X", "-W", "--check-hash-based-pycs")  # options of Python
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
-
-class Silent(Exception):
-    """Git has not ended within its limit; it and its children are ended."""
+from run_command import run_command
 
 
 def git(
@@ -33,25 +30,10 @@ def git(
         env.update(GIT_ASKPASS=askpass(), DEPLOYER_GIT_HOST=host_of(url))
         helper = ["credential.helper=", 'credential.helper=!"$GIT_ASKPASS"', "credential.useHttpPath=false"]
         words = [word for setting in helper for word in ("-c", setting)] + words
-    process = subprocess.Popen(
-        ["git", *words],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="surrogateescape",
-        start_new_session=limit is not None,
-    )
-    try:
-        out, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.communicate()
-        raise Silent from None
+    code, out, errors = run_command(["git", *words], env, limit)
     if url or more:
         os.write(2, errors.encode("utf-8", "surrogateescape"))
-    return process.returncode, out, errors
+    return code, out, errors
 
 
 def askpass() -> str:

@@ -25,7 +25,6 @@ import os
 import signal
 import sys
 import time
-from typing import Any, Callable
 
 import address
 import processes
@@ -38,6 +37,10 @@ from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
 from reload_signal import keep_way_back, released_before, reload_signal
 from start_command import cure, in_release, start_again, start_command
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 
 def main(words: list[str]) -> None:

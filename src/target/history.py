@@ -1,4 +1,4 @@
-"""The history of a site: which release a rollback goes to, and which releases, backups and logs are old enough to go.
+"""The history of a site: which release a rollback goes to, and which releases, backups, logs and environments may go.
 
 history.py candidate [--to ID]    answers release=ID and commit=SHA
 history.py prune --keep N --max-backups M --backup-path P --site NAME
@@ -16,6 +16,7 @@ import time
 
 from common import answer, fail
 from deletion import delete, warn_undeleted
+from environment import sweep
 from records import (
     HISTORY,
     RELEASES,
@@ -94,6 +95,7 @@ def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
     prune_backups(max_backups, backup_path, site)
     prune_runs(records)
     prune_records(records)
+    sweep([])
 
 
 def in_use() -> set[str]:

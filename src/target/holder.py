@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from named_tuple import NamedTuple
 
 LOCK, NAME = ".deployer/lock", ".deploy.lock"
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from named_tuple import NamedTuple
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Journal(NamedTuple):

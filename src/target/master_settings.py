@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import processes
 from command_line import option
 from layout import DEPLOY, follows, release_of
 from masters import Master
+from named_tuple import NamedTuple
 
 ASK_GUNICORN = """
 import sys

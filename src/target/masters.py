@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import processes
 from command_line import Command, command, is_gunicorn, is_hidden, option
 from layout import DEPLOY, follows, is_inside, release_of
+from named_tuple import NamedTuple
 from processes import Process
 
 

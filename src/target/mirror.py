@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from common import fail
 from git import git
@@ -84,6 +83,8 @@ def fetch(url: str, refspecs: list[str]) -> tuple[int, str]:
     prune = ["--prune"] if refspecs is EVERYTHING else []
     code, _, errors = git([*IN_MIRROR, *FETCH, *prune, "--", url, *refspecs], url)
     if code:
+        import re
+
         from git_errors import DAMAGED
 
         if re.search(DAMAGED, errors):
@@ -94,6 +95,8 @@ def fetch(url: str, refspecs: list[str]) -> tuple[int, str]:
 
 def refuse(url: str, errors: str) -> None:
     """Ends the program, unless the server merely does not give what was asked for: it is asked for more then."""
+    import re
+
     from git_errors import NOT_OFFERED, diagnosis
 
     if not re.search(NOT_OFFERED, errors):

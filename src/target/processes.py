@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Iterator, NamedTuple
+
+from named_tuple import NamedTuple
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Iterator
 
 LISTENING_TCP = "0A"
 LISTENING_UNIX = "00010000"
@@ -181,11 +186,20 @@ def _address(encoded: str) -> str:
 
 
 def _read(pid: int, what: str) -> str:
+    """Through no file object, which would take longer than the kernel: there may be thousands of processes."""
+    parts: list[bytes] = []
     try:
-        with open(f"/proc/{pid}/{what}", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
+        fd = os.open(f"/proc/{pid}/{what}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        while not parts or parts[-1]:
+            parts.append(os.read(fd, 1 << 16))
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 def _link(pid: int, what: str) -> str:

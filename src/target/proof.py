@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable
 
 import processes
 from arguments import Arguments
@@ -16,6 +15,10 @@ from command_line import command, is_hidden
 from layout import environment_named, environment_of, release_folder
 from masters import Master, workers
 from processes import Process
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Callable
 
 # Seconds that all workers must be there, booted and proven, without one dying or coming: a worker that fails in its
 # first moments is replaced by then. That its application is imported is seen by itself (`booted`): no time tells it.

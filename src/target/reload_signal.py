@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Optional, Tuple
 
 import processes
 from arguments import Arguments
@@ -33,10 +32,14 @@ from masters import Master, foreign
 from start_command import cure
 from start_folder import note, start_folder
 
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+    Choice = Tuple[Optional[signal.Signals], str]
+
 IN_LIBRARY = ("sync", "gthread", "asgi", "gunicorn.workers.sync.SyncWorker", "gunicorn.workers.gthread.ThreadWorker")
 MANAGERS = ("supervisord", "circusd", "runsv", "s6-supervise", "tini", "docker-init", "dumb-init", "catatonit")
-
-Choice = Tuple[Optional[signal.Signals], str]
 
 
 def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:

@@ -11,12 +11,15 @@ askpass.sh for them, so that they are in no argv, file or log.
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import NoReturn
 
 from common import answer, fail
-from git import Silent, git, in_run
+from git import git, in_run
+from run_command import Silent
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 SILENCE = 45  # seconds: git:// knows no time-out of its own, and `check` has 60
 LFS = b"version https://git-lfs.github.com/spec/v1"
@@ -54,7 +57,7 @@ def find(branch: str, url: str) -> None:
     for ref in (f"refs/heads/{branch}", f"refs/tags/{branch}"):
         if ref in refs:
             return keep(refs[ref + "^{}"] if ref + "^{}" in refs else refs[ref], ref)
-    if re.fullmatch("[0-9a-fA-F]{7,40}", branch):
+    if 7 <= len(branch) <= 40 and not branch.strip("0123456789abcdefABCDEF"):
         ids = {commit for commit in refs.values() if commit.startswith(branch.lower())}
         return keep(ids.pop() if len(ids) == 1 else branch.lower(), "")
     problem(*no_such_branch(url, branch, refs))
@@ -121,6 +124,8 @@ def export(release: str) -> None:
 
 
 def export_failed(commit: str, errors: str) -> None:
+    import re
+
     from git_errors import DAMAGED, last_line
     from mirror import discredit
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, NamedTuple
+
+from named_tuple import NamedTuple
+
+TYPE_CHECKING = False  # typing costs 10 ms
+if TYPE_CHECKING:
+    from typing import Iterable
 
 ID = "[0-9]{8}_[0-9]{6}_[0-9]{3}"
 STATES = ("good", "failed", "left", "removed")

@@ -65,12 +65,13 @@ def read(path: "Path") -> bytes:
         return file.read()
 
 
-def write(path: "Path", data: bytes, mode: int = 0o600) -> int:
-    """Writes a file through to the disk. Returns it open."""
+def write(path: "Path", data: bytes, mode: int = 0o600, through: bool = True) -> int:
+    """Writes a file, unless said otherwise through to the disk. Returns it open."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode)
     while data:
         data = data[os.write(fd, data) :]
-    os.fsync(fd)
+    if through:
+        os.fsync(fd)
     return fd
 
 
@@ -341,7 +342,7 @@ class Run:
         """Says in .deploy.lock whose run this process is at."""
         text = b"Site: %s\nCommand: %s\nBy: %s\nSince: %s\nRun: %s\nPid: %d %s\n"
         words = (self.site, self.command, self.by, self.since, self.id, os.getpid(), born(os.getpid()))
-        os.close(write(self.path(b".lock"), text % words, 0o644))
+        os.close(write(self.path(b".lock"), text % words, 0o644, through=False))
         os.replace(self.path(b".lock"), b".deploy.lock")
 
     def resume(self) -> "Tuple[bool, int, int]":
@@ -492,7 +493,8 @@ class Run:
             if not self.committed and client.lost():
                 return b"lost", client.lost(), self.entries[max(0, index - 1)].name
             # an undo too many is harmless, too few is not
-            self.note_through(b"start", b"%d" % index, entry.name, clock())
+            note = self.note_through if entry.undo else self.note
+            note(b"start", b"%d" % index, entry.name, clock())
             self.started.append(index)
             attempt(os.write, self.log, b"== %s\n" % entry.name)
             client.say(b"S", b"%d" % index)

@@ -51,7 +51,8 @@ class Check(SiteFolder):
         self.assertIn("apt-get install python3.99 python3.99-venv", said)
         old = self.interpreter("import sys; sys.version_info = (3, 7)")
         self.assertIn("is older than Python 3.8", self.found(python=old))
-        bare = self.interpreter("import importlib.util as u; u.find_spec = lambda name: name == 'venv'")
+        finder = "type('', (), {'find_spec': staticmethod(lambda name, path: True if name == 'venv' else None)})"
+        bare = self.interpreter(f"import sys; sys.meta_path = [{finder}]")
         said = self.found(python=bare)
         self.assertIn("no pip", said)
         self.assertIn("apt-get install python3-venv", said)
