@@ -187,7 +187,7 @@ function checkAddress({ healthCheck, restart }: Site): readonly Script[] {
 const adviceFor = ({ path }: HealthCheck): string =>
   `give it a url or a socket, such as http://127.0.0.1:8000${path}`;
 
-/** One command. Where only Gunicorn could serve and none does, there is nobody to ask. */
+/** One command. Where Gunicorn is to serve and none does yet, an answer is not needed: the release is good without. */
 function healthCheck({ healthCheck, restart }: Site): Script {
   if (healthCheck === undefined) return sh`:`;
   const elsewhere = isElsewhere(healthCheck);
@@ -195,8 +195,11 @@ function healthCheck({ healthCheck, restart }: Site): Script {
   if (!elsewhere && !restart.some(isGunicorn)) {
     return sh`{ [ -s ${RUN_FILES.address} ] || fail 'the health check has nobody to ask: no Gunicorn was found' ${adviceFor(healthCheck)}; ${ask}; }`;
   }
-  if (!elsewhere || !restart.every(isGunicorn)) return ask;
-  return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else answer warning 'no health check: nothing serves the site'; fi; }`;
+  if (!elsewhere || !restart.some(isGunicorn)) return ask;
+  const unanswered = restart.every(isGunicorn)
+    ? sh`answer warning 'no health check: nothing serves the site'`
+    : sh`( ${ask}; ) || answer warning 'nothing answers the health check: no Gunicorn serves the site yet'`;
+  return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else ${unanswered}; fi; }`;
 }
 
 function healthArguments(check: HealthCheck): readonly string[] {
