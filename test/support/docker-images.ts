@@ -51,9 +51,9 @@ export async function layOut(folder: string, image: Image, { uid, gid }: Ordinar
   }
   await writeFile(
     `${folder}/etc/passwd`,
-    `root:x:0:0::/root:/bin/sh\n${APP}:x:${uid}:${gid}::/home/${APP}:/bin/sh\n`,
+    `root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\n${APP}:x:${uid}:${gid}::/home/${APP}:/bin/sh\n`,
   );
-  await writeFile(`${folder}/etc/group`, `root:x:0:\n${APP}:x:${gid}:\n`);
+  await writeFile(`${folder}/etc/group`, `root:x:0:\nwww-data:x:33:\n${APP}:x:${gid}:\n`);
   await mkdir(`${folder}/home/${APP}`);
   for (const name of [`home/${APP}`, 'srv']) await chown(`${folder}/${name}`, uid, gid);
   if (image.programs !== undefined) await addPrograms(`${folder}/usr/bin`, image);

@@ -33,7 +33,14 @@ export async function supervisor(
     venv,
     folder,
     owner,
-  }: { readonly venv: string; readonly folder: string; readonly owner?: string },
+    include,
+  }: {
+    readonly venv: string;
+    readonly folder: string;
+    readonly owner?: string;
+    /** More files of programs, as a pattern. */
+    readonly include?: string;
+  },
   programs: Readonly<Record<string, Program>>,
 ): Promise<Supervisor> {
   const config = `${folder}/supervisord.conf`;
@@ -45,7 +52,8 @@ export async function supervisor(
     file: '%(here)s/s.sock',
     ...(owner === undefined ? {} : { chown: owner }),
   });
-  await writeFile(config, [...BASE, socket, ...sections].join('\n'));
+  const more = include === undefined ? [] : [section('include', { files: include })];
+  await writeFile(config, [...BASE, socket, ...more, ...sections].join('\n'));
   const daemon = execa(`${venv}/bin/supervisord`, ['-c', config], {
     cwd: folder,
     env: { PATH: '/usr/bin:/bin', HOME: folder },
