@@ -402,6 +402,8 @@ def stay(
         for app, name in targets_of(loader, keys, before[alias])
         if app not in one_way
     ]
+    if one_way:
+        cures = [*cures, "what cannot be reversed is put right by a new migration, or from a backup of the database"]
     hint = "; ".join([*cures, "the next deploy goes on from here"])
     if commands:
         hint += f"; to reverse by hand, with {code()} and the site's environment: {' && '.join(commands)}"
