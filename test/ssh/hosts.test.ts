@@ -76,6 +76,7 @@ const connections = (on: Sshd) => on.log().match(/Accepted publickey/g)?.length 
 test.each([
   ['the usual ten sessions', []],
   ['two sessions', ['MaxSessions 2']],
+  ['one session', ['MaxSessions 1']],
 ])('twelve sites of a host with %s share one connection', async (_, config) => {
   await using one = await server({ config });
   await using hosts = await hostsFor(one);
