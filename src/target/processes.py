@@ -115,6 +115,12 @@ def cpu_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
+def cpu_wanted(pid: int) -> float:
+    """The same, and the seconds that its main thread had to wait for one: a busy machine makes no process idle."""
+    fields = _read(pid, "schedstat").split()
+    return cpu_time(pid) + (int(fields[1]) / 1e9 if len(fields) > 1 else 0.0)
+
+
 def user(pid: int) -> str:
     """The name of the user it runs as, else the number."""
     uid = next((line.split()[2] for line in _read(pid, "status").splitlines() if line.startswith("Uid:")), "")

@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 import address
 import processes
@@ -43,8 +43,8 @@ from tree import Judgement, judge
 PAUSE = 0.2
 STARTS = 10.0  # seconds that a service which is just being started is waited for, to know what it was
 SETTLED = 5.0  # seconds that a service which does not tell when it has booted must stay as it is
-BOOTS = 15.0  # seconds after which one that still computes is busy, and no longer booting
-IDLE = 0.3  # of one processor
+BOOTS = 10.0  # seconds of a processor after which one that still computes is busy, and no longer booting
+IDLE = 0.3  # of the time it computes, or would if it had a processor
 DEATHS = 2  # main processes that ended before a service counts as dying again and again
 LAST_LINES = 20
 
@@ -192,8 +192,8 @@ def refuse_idle(one: Manager, ran: Ran, was: State, before: set[Process]) -> Non
 
 def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: float) -> None:
     """Until the service is proven, and stays; else ends the program, with the last that the service has said."""
-    began = since = time.monotonic()
-    used = 0.0
+    since = looked = time.monotonic()
+    wanted = 0.0
     settled: frozenset[int] | None = None
     mains: set[int] = set()
     while True:
@@ -209,21 +209,23 @@ def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: 
         staff = frozenset([*state.mains, *(each.pid for master in judged.gunicorns for each in workers(master))])
         now = time.monotonic()
         if reason or staff != settled:
-            since, used, settled = now, cpu(tree), None if reason else staff
+            since = looked = now
+            wanted, settled = total(processes.cpu_wanted, tree), None if reason else staff
         elif judged.gunicorns and now - since >= STABLE:
             break
-        elif now - since >= SETTLED:
-            if cpu(tree) - used < IDLE * (now - since) or now - began > BOOTS:
+        elif now - looked >= SETTLED:
+            idle = total(processes.cpu_wanted, tree) - wanted < IDLE * (now - looked)
+            if idle or now > deadline or total(processes.cpu_time, tree) > BOOTS:
                 break
-            since, used = now, cpu(tree)
-        if now > deadline:
+            looked, wanted = now, total(processes.cpu_wanted, tree)
+        if now > deadline and (reason or now - since < SETTLED):
             died(one, f"is not proven to run {asked.release}: {reason or 'its processes come and go'}")
         time.sleep(PAUSE)
     tell(one, state, judged, asked)
 
 
-def cpu(tree: list[Process]) -> float:
-    return sum(processes.cpu_time(each.pid) for each in tree)
+def total(of: Callable[[int], float], tree: list[Process]) -> float:
+    return sum(of(each.pid) for each in tree)
 
 
 def died(one: Manager, what: str) -> NoReturn:

@@ -188,6 +188,22 @@ class Others(OneSupervisedSite):
         self.assertIn("does not stay up", done["message"])
         self.assertIn("broken on purpose", done.log)
 
+    def test_one_that_dies_late_because_the_machine_is_busy(self):
+        boot = "import sys, time\nwhile time.process_time() < 1: pass\nsys.exit(3)"
+        script = write(f"{self.base}/boot.py", boot)
+        self.supervisor.program(
+            "job", f'taskset -c 0 "{self.lab.current}/.venv/bin/python" "{script}"', self.lab.current, autostart="false"
+        )
+        self.supervisor.start()
+        for _ in range(8):
+            words = ["taskset", "-c", "0", "/usr/bin/python3", "-c", "while True: pass"]
+            other = subprocess.Popen(words, start_new_session=True)
+            self.addCleanup(other.wait)
+            self.addCleanup(other.kill)
+        done = self.deploy(self.r2, "job")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("does not stay up", done["message"])
+
     def test_a_python_of_another_environment(self):
         python = f"{self.lab.deploy}/.deployer/environments/e1/bin/python"
         self.supervisor.program("job", f'"{python}" -c "import time; time.sleep(1000)"', self.lab.current)
