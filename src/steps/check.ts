@@ -62,6 +62,7 @@ export const checkRestart: Step = {
       currentIsALink,
       sh`
         [ -n "$(live)" ] || fail 'nothing is deployed here yet' ${`deployer deploy ${site.name}`}
+        [ -d releases/"$(live)" ] || fail "$PWD/current leads to $(readlink current), which is no release" 'deployer deploy says how to mend it'
         answer release "$(live)"`,
       ...checkServices(site),
     ),

@@ -74,7 +74,7 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
             f"Gunicorn {master.pid} keeps the libraries of {runs or 'an environment that it does not name'} for ever: "
             f"its Python is not named through `current`. {cure(master, asked)}"
         )
-    absent = missing_in(release, master)
+    absent = missing_in(release, master) if asked.release else ""  # without: only `check`, and what is live may be ill
     if absent:
         return None, (
             f"Gunicorn {master.pid} was started with {absent}, which the new release does not have. "

@@ -17,15 +17,25 @@ export interface Held {
   wentOn(): Promise<boolean>;
 }
 
-/** Starts a deploy that stops in the step: at its end, or, where the release is proven at its end, at its beginning. */
-export function holdAt(world: World, step: StepName, stubborn = false): Promise<Held> {
+/** Starts a deploy, or another command, that stops in the step: at its end, or, where the release is proven at its end, at its beginning. */
+export function holdAt(
+  world: World,
+  step: StepName,
+  stubborn = false,
+  command = 'deploy',
+): Promise<Held> {
   return step === 'lock' || step === 'unlock'
     ? holdSession(world, step)
-    : holdStep(world, step, stubborn);
+    : holdStep(world, step, stubborn, command);
 }
 
 /** By a hook. `stubborn`: it does not end when it is asked to. It says secrets, which must not be seen. */
-async function holdStep(world: World, step: StepName, stubborn: boolean): Promise<Held> {
+async function holdStep(
+  world: World,
+  step: StepName,
+  stubborn: boolean,
+  command: string,
+): Promise<Held> {
   const held = gate(world.root);
   const end = `${world.root}/went-on`;
   const hook = [
@@ -36,7 +46,7 @@ async function holdStep(world: World, step: StepName, stubborn: boolean): Promis
   ].join('; ');
   const late = step === 'restart' || step === 'cleanup';
   await world.configure({ hooks: { [`${late ? 'before' : 'after'}_${step}`]: hook } });
-  const client = world.start('deploy', SITE, '--verbose');
+  const client = world.start(command, SITE, '--verbose');
   await said(client, held.word);
   await world.configure({});
   return {

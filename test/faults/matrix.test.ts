@@ -9,19 +9,25 @@ import { type Row, runRow } from './row.ts';
 import { brokenRows } from './rows/broken.ts';
 import { cableRows } from './rows/cable.ts';
 import { clockRows } from './rows/clock.ts';
+import { currentRows } from './rows/current.ts';
+import { deadDiskRows } from './rows/dead-disks.ts';
 import { diskRows } from './rows/disks.ts';
 import { networkRows } from './rows/network.ts';
 import { numberRows } from './rows/numbers.ts';
 import { outputRows } from './rows/output.ts';
 import { stepRows } from './rows/steps.ts';
 import { togetherRows } from './rows/together.ts';
+import { wayBackRows } from './rows/way-back.ts';
 
 const ALL: readonly Row[] = [
   ...stepRows,
   ...cableRows,
   ...togetherRows,
   ...brokenRows,
+  ...wayBackRows,
+  ...currentRows,
   ...diskRows,
+  ...deadDiskRows,
   ...networkRows,
   ...outputRows,
   ...clockRows,

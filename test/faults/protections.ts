@@ -178,6 +178,11 @@ const PROTECTIONS = {
     find: '*shared_problems(files, folders, target),',
     replace: '',
   },
+  'what current is, is looked at before anything is changed': {
+    file: 'target/check.py',
+    find: '*current_problems(),',
+    replace: '',
+  },
   'what is old goes': {
     file: 'target/history.py',
     find: 'for id in doomed(keep, live, in_use() | unsettled(), folders, records):',

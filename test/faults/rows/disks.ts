@@ -160,7 +160,7 @@ const rows: readonly Row[] = [
 /** The site and its backups on a small filesystem of their own, which becomes full, or read-only. */
 export const diskRows: readonly Row[] = rows.map((row) => ({ ...row, needsRoot: true }));
 
-async function smallDisk(world: World): Promise<void> {
+export async function smallDisk(world: World): Promise<void> {
   await mount(world, `${world.root}/srv`, 'size=200m,nr_inodes=3000');
 }
 
@@ -172,7 +172,7 @@ async function mount(world: World, place: string, options: string): Promise<void
 const disk = (world: World): string => quote(`${world.root}/srv`);
 const filler = (world: World): string => quote(`${world.root}/srv/filler`);
 
-const fillDisk = (world: World): string =>
+export const fillDisk = (world: World): string =>
   `head -c 300M /dev/zero >${filler(world)} 2>/dev/null || :`;
 
 /** Makes files until there is room for no more than `left`. */
@@ -187,10 +187,10 @@ while os.statvfs(os.path.dirname(sys.argv[1])).f_favail > int(sys.argv[2]):
     at += 1
 `;
 
-async function empty(world: World): Promise<void> {
+export async function empty(world: World): Promise<void> {
   const names = await readdir(`${world.root}/srv`);
   for (const name of names.filter((each) => each.startsWith('filler')))
     await rm(`${world.root}/srv/${name}`);
 }
 
-const sh = (command: string) => execa('sh', ['-c', command]);
+export const sh = (command: string) => execa('sh', ['-c', command]);
