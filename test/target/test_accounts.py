@@ -1,4 +1,4 @@
-"""A supervisord that only root may ask, by the real sudo."""
+"""A supervisord of root, asked by another account: as itself, or by the real sudo."""
 
 import os
 import pwd
@@ -8,7 +8,58 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lab import Load, become, sudoers
 from supervisor_lab import served
-from test_supervisor import OtherAccounts
+from test_supervisor import OPTIONS, OneSupervisedSite
+
+
+@unittest.skipUnless(os.getuid() == 0, "only root can start programs of another user")
+class OtherAccounts(OneSupervisedSite):
+    """supervisord is root's, Gunicorn runs as one account, and another one deploys."""
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.base, 0o755)
+        self.web("B", user="nobody")
+        self.supervisor.program("alone", "/bin/sleep 1000", "/")
+
+    def as_deployer(self, verb, name, *words):
+        deployer = become(pwd.getpwnam("deployer-test"))
+        return self.service(verb, name, *words, python="/usr/bin/python3", preexec_fn=deployer)
+
+
+class Accounts(OtherAccounts):
+    def test_one_who_may_not_ask_supervisor(self):
+        self.supervisor.start()
+        self.running()
+        done = self.as_deployer("check", "web")
+        self.assertEqual(done.code, 1, done)
+        control = f"NOPASSWD: {self.supervisor.control} -c"
+        for word in ("deployer-test may not ask supervisor", "chown=deployer-test", control, "restart web"):
+            self.assertIn(word, done["problem"].replace("\\ ", " "))
+
+    def test_what_another_user_runs(self):
+        self.supervisor.allow("deployer-test")
+        self.supervisor.start()
+        before = self.running()
+        self.assertEqual(self.as_deployer("check", "web").code, 0)
+        self.lab.switch(self.r2)
+        done = self.as_deployer("restart", "web", "--release", self.r2)
+        self.assertEqual((done.code, done["served"]), (0, ""), done)
+        self.assertIn("belongs to nobody", done["unproven"])
+        pid = self.running()
+        self.assertEqual((pid == before, served(pid)), (False, "V2 L2"))
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--health-check", "elsewhere")
+        self.assertEqual((done.code, done["unproven"], done["served"]), (0, "", str(self.running())), done)
+        self.assertIn("the health check decides", done["note"])
+
+    def test_what_another_user_runs_with_the_libraries_of_before(self):
+        self.web("B", user="nobody", command=f'"{self.lab.deploy}/.deployer/environments/e1/bin/gunicorn" {OPTIONS}')
+        self.supervisor.allow("deployer-test")
+        self.supervisor.start()
+        self.running()
+        self.lab.switch(self.r2)
+        done = self.as_deployer("restart", "web", "--release", self.r2, "--timeout", "5", "--health-check", "elsewhere")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn(".deployer/environments/e1", done["message"])
 
 
 class Sudo(OtherAccounts):
@@ -91,7 +142,7 @@ class Sudo(OtherAccounts):
         self.assertEqual(served(self.running()), "V2 L2")
 
 
-del OtherAccounts  # has no tests of its own
+del OneSupervisedSite  # its own tests are elsewhere
 
 if __name__ == "__main__":
     unittest.main()
