@@ -14,5 +14,12 @@ export default defineConfig({
     cleanDir: true,
     entryFileNames: '[name].js',
     chunkFileNames: '[name].js',
+    codeSplitting: {
+      // one file for what every deploy needs: reading ten takes longer than running them
+      groups: [
+        { name: 'start', test: /src.(cli|command-line)\.ts$/, priority: 1 },
+        { name: 'work', test: /src.(commands.(deploy|restart|rollback)|runners.ssh.hosts)\.ts$/ },
+      ],
+    },
   },
 });

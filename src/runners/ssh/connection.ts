@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import ssh2, { type Client, type ConnectConfig, type ServerHostKeyAlgorithm } from 'ssh2';
 import { DeployError } from '../../errors.ts';
 import type { Terminal } from '../../terminal.ts';
+import { signAtOnce } from './at-once.ts';
 import { Clock } from './clock.ts';
 import { connectError } from './connect-error.ts';
 import type { Destination } from './destination.ts';
@@ -67,7 +68,9 @@ async function attempt(
   try {
     const sock = await Promise.race([way(), stopped]);
     const config = { ...configOf(to, hostKeys), authHandler: login.handler, hostVerifier };
-    await Promise.race([ready(client, sock ? { ...config, sock } : config, clock), stopped]);
+    const connected = ready(client, sock ? { ...config, sock } : config, clock);
+    if (identities.open !== undefined) signAtOnce(client, identities.open);
+    await Promise.race([connected, stopped]);
     return client;
   } catch (error) {
     client.destroy();

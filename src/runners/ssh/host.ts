@@ -1,6 +1,8 @@
-import type { Client, ClientChannel, ExecOptions } from 'ssh2';
+import { Socket } from 'node:net';
+import type { Client, ExecOptions } from 'ssh2';
 import { DeployError } from '../../errors.ts';
 import type { Ending, RemoteProcess } from '../runner.ts';
+import { type Asked, askFor } from './at-once.ts';
 import { loginShellCommand } from './login-shell.ts';
 
 /** Channels of one connection at a time: below OpenSSH's MaxSessions of 10. */
@@ -68,9 +70,12 @@ export class Host implements AsyncDisposable {
         await new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#open++;
       try {
-        const channel = await this.#exec(command);
-        channel.on('close', () => this.#freed());
-        return processOf(channel, () => this.#lost ?? 'the connection was closed');
+        const asked = await this.#ask(command);
+        asked.channel.then(
+          (channel) => channel.on('close', () => this.#freed()),
+          () => this.#freed(),
+        );
+        return processOf(asked, (error) => this.#endingOf(error));
       } catch (error) {
         this.#freed();
         if (/agent forwarding/.test((error as Error).message) && !this.isLost) {
@@ -90,13 +95,16 @@ export class Host implements AsyncDisposable {
     this.#waiting.shift()?.();
   }
 
-  #exec(command: string): Promise<ClientChannel> {
+  #ask(command: string): Promise<Asked> {
     const options = { agentForward: this.#forwardsAgent } as ExecOptions; // its types do not know it
-    return new Promise<ClientChannel>((resolve, reject) => {
-      this.#client.exec(command, options, (error, channel) =>
-        error ? reject(error) : resolve(channel),
-      );
-    });
+    return askFor(this.#client, command, options);
+  }
+
+  /** Of a process that did not say how it ended; the error: it was not granted. */
+  #endingOf(error: Error | undefined): Ending {
+    if (error === undefined || this.isLost)
+      return { how: 'lost', reason: this.#lost ?? 'the connection was closed' };
+    return { how: 'unstarted', reason: this.#refusal(error).message };
   }
 
   #refusal({ message }: Error): DeployError {
@@ -113,7 +121,7 @@ export class Host implements AsyncDisposable {
   }
 }
 
-/** An orderly end; a host that does not answer is let go of after a second. */
+/** An orderly end, for which TCP needs no answer; elsewhere one that does not come is let go of after a second. */
 function ended(client: Client): Promise<void> {
   return new Promise((resolve) => {
     const give = setTimeout(() => {
@@ -125,27 +133,41 @@ function ended(client: Client): Promise<void> {
       resolve();
     });
     client.end();
+    const { _sock } = client as unknown as { readonly _sock?: unknown };
+    if (_sock instanceof Socket) _sock.once('finish', () => _sock.destroy());
   });
 }
 
-function processOf(channel: ClientChannel, whyLost: () => string): RemoteProcess {
-  channel.on('error', () => {});
-  channel.stderr.on('error', () => {});
-  const ended = new Promise<Ending>((resolve) => {
-    channel.on('close', (code: number | null | undefined, signal: string | undefined) => {
-      if (signal) resolve({ how: 'signal', signal });
-      else if (typeof code === 'number') resolve({ how: 'exit', code });
-      else resolve({ how: 'lost', reason: whyLost() });
-    });
+function processOf(
+  { channel, write }: Asked,
+  endingOf: (error: Error | undefined) => Ending,
+): RemoteProcess {
+  const granted = channel.catch(() => undefined);
+  granted.then((each) => {
+    each?.on('error', () => {});
+    each?.stderr.on('error', () => {});
   });
+  const ended = channel.then(
+    (each) =>
+      new Promise<Ending>((resolve) => {
+        each.on('close', (code: number | null | undefined, signal: string | undefined) => {
+          if (signal) resolve({ how: 'signal', signal });
+          else if (typeof code === 'number') resolve({ how: 'exit', code });
+          else resolve(endingOf(undefined));
+        });
+      }),
+    endingOf,
+  );
   return {
-    write: (data) => void (channel.writable && channel.write(data)),
-    onOutput: (hear) => void channel.on('data', hear),
-    onErrors: (hear) => void channel.stderr.on('data', hear),
+    write,
+    onOutput: (hear) => void granted.then((each) => each?.on('data', hear)),
+    onErrors: (hear) => void granted.then((each) => each?.stderr.on('data', hear)),
     ended,
-    release: () => {
-      channel.end();
-      for (const stream of [channel, channel.stderr]) stream.removeAllListeners('data').resume(); // unread, it would never close
-    },
+    release: () =>
+      void granted.then((each) => {
+        each?.end();
+        for (const stream of each ? [each, each.stderr] : [])
+          stream.removeAllListeners('data').resume(); // unread, it would never close
+      }),
   };
 }

@@ -17,6 +17,8 @@ export interface Identities {
   readonly agent: BaseAgent;
   /** For people: `key /home/ana/.ssh/id_ed25519`, in the order in which they are offered. */
   readonly offered: readonly string[];
+  /** The private half of the one that is offered first, where it needs neither agent nor passphrase. */
+  readonly open: ParsedKey | undefined;
   /** Why others are not, and what went wrong with these. */
   explain(): Promise<readonly string[]>;
 }
@@ -50,12 +52,15 @@ export async function identitiesFor(
   return {
     agent: new Keys(keys),
     offered: keys.map(({ name }) => name),
+    open: keys[0]?.open,
     explain: async () => [...new Set([...notes, ...(await specialKeys(socket))])],
   };
 }
 
 interface Key {
   readonly name: string;
+  /** The private half, where it is at hand. */
+  readonly open?: ParsedKey | undefined;
   readonly publicKey: ParsedKey;
   sign(data: Buffer, options: SigningRequestOptions): Promise<Buffer>;
 }
@@ -119,6 +124,7 @@ async function fileKey(
     {
       name: `key ${path}`,
       publicKey: known,
+      open: privateKey,
       sign: async (data, { hash }) => {
         const key = await open();
         if (key === undefined) throw new Error(`${path} is encrypted`);

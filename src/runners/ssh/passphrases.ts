@@ -1,5 +1,4 @@
 import type { ParsedKey } from 'ssh2';
-import { decrypted } from './key-file.ts';
 import type { Ask } from './login.ts';
 
 /** Opens encrypted key files: with DEPLOYER_PASSPHRASE, else with what a person says, who is asked once for each. */
@@ -19,6 +18,7 @@ export class Passphrases {
   }
 
   async #open(path: string, ask: Ask | undefined): Promise<ParsedKey | string> {
+    const { decrypted } = await import('./key-file.ts'); // and with it ssh2
     if (this.#given !== undefined)
       return (await decrypted(path, this.#given)) ?? 'encrypted, and not with DEPLOYER_PASSPHRASE';
     if (ask === undefined) return 'encrypted, and nobody is here to give its passphrase';
