@@ -1,4 +1,4 @@
-import { readdir, readlink, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readlink, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { stringify } from 'yaml';
 import type { Project } from './django-project.ts';
@@ -23,6 +23,8 @@ export interface DockerWorld extends AsyncDisposable {
   /** The deploy_path. */
   readonly site: string;
   readonly env: Readonly<Record<string, string>>;
+  /** The client knows the host also at this port. */
+  know(port: number): Promise<void>;
   /** Starts another container that sees `root`. */
   run(name: string, options?: ContainerOptions): Promise<void>;
   /** Writes sites.yml: one site in the container `web`, unless changed. */
@@ -59,6 +61,7 @@ export async function dockerWorld(): Promise<DockerWorld> {
   const made: DockerWorld = {
     ...{ world, root, engine, server, site, env, start, change: world.change },
     host: `${user.name}@127.0.0.1:${server.port}`,
+    know: (port) => appendFile(`${root}/known_hosts`, `[127.0.0.1]:${port} ${server.hostKey}\n`),
     run: (name, { mounts = [], ...options } = {}) =>
       engine.run(name, { mounts: [root, ...mounts], ...options }),
     configure: (changes) =>

@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { cableTo } from '../support/cable.ts';
+import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
+import { exists, SITE } from '../support/lab.ts';
+import { readyEnvironment } from '../support/ready-environment.ts';
+import { gate, lockFree, said } from '../support/under-way.ts';
+
+let world: DockerWorld;
+let settings: Readonly<Record<string, unknown>>;
+let version = 1;
+
+beforeAll(async () => {
+  world = await dockerWorld();
+  const dependencies = await readyEnvironment(`${world.root}/ready`, world.world.project);
+  settings = { commands: { dependencies }, max_releases: 99 };
+  await world.configure(settings);
+  const first = await world.deployer('deploy', SITE);
+  expect(first.exitCode, first.stderr).toBe(0);
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+beforeEach(() => world.change((project) => project.commitVersion(String(++version))));
+
+const state = async () => [await world.live(), await world.releases()];
+
+/** A deploy, held by a hook. */
+async function heldAt(hook: string, held: ReturnType<typeof gate>, more = {}) {
+  await world.configure({ ...settings, ...more, hooks: { [hook]: held.hook } });
+  const client = world.start(['deploy', SITE, '--verbose']);
+  await said(client, held.word);
+  await world.configure({ ...settings, ...more });
+  return { client };
+}
+
+/** Nothing was done by hand since. */
+async function expectNextDeployWorks(): Promise<string> {
+  const next = await world.deployer('deploy', SITE);
+  expect(next.exitCode, next.stderr).toBe(0);
+  expect(await world.live()).toBe(next.stdout.split(' ')[1]);
+  return next.stderr;
+}
+
+test.each([
+  ['after_code', 'here'],
+  ['after_static', 'on a host'],
+])(
+  'the client is killed, %s, %s: the session in the container undoes by itself',
+  async (hook, where) => {
+    await using held = gate(world.root);
+    const before = await state();
+    const { client } = await heldAt(hook, held, where === 'here' ? {} : { host: world.host });
+    client.kill('SIGKILL');
+    await client;
+    await lockFree(world.site);
+    expect(await state()).toEqual(before);
+    expect(await exists(`${world.site}/.deploy.lock`)).toBe(false);
+    await expectNextDeployWorks();
+  },
+);
+
+test('the client is killed in migrate, which runs to its end first', async () => {
+  await using held = gate(world.root);
+  const before = await state();
+  const { client } = await heldAt('before_migrate', held);
+  client.kill('SIGKILL');
+  await client;
+  await expect(lockFree(world.site, 1)).rejects.toThrow();
+  const second = await world.deployer('deploy', SITE);
+  expect(second).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('in migrate') });
+  await held.open();
+  await lockFree(world.site);
+  expect(await state()).toEqual(before);
+  await expectNextDeployWorks();
+});
+
+test('Ctrl-C: undone, exit 130', async () => {
+  await using held = gate(world.root);
+  const before = await state();
+  const { client } = await heldAt('after_code', held);
+  client.kill('SIGINT');
+  expect(await client).toMatchObject({ exitCode: 130 });
+  expect(await state()).toEqual(before);
+  await expectNextDeployWorks();
+});
+
+test.each(['after_code', 'before_migrate', 'before_activate'])(
+  'the container is restarted, %s: exit 7, and the next deploy settles it',
+  async (hook) => {
+    await using held = gate(world.root);
+    const before = await state();
+    const { client } = await heldAt(hook, held);
+    await world.engine.docker('restart', '--time', '0', 'web');
+    const { exitCode, stderr } = await client;
+    expect(exitCode, String(stderr)).toBe(7);
+    expect(stderr).toContain('outcome unknown');
+    expect(await world.live()).toBe(before[0]);
+    const status = await world.deployer('status', SITE);
+    expect(status.stdout).toContain('died');
+    expect(await expectNextDeployWorks()).toContain('settling it first');
+    expect(await world.releases()).toHaveLength((before[1] as string[]).length + 1);
+  },
+);
+
+test('the container is removed and made anew: exit 7, and the next deploy settles it', async () => {
+  await using held = gate(world.root);
+  const { client } = await heldAt('after_code', held, { host: world.host });
+  await world.engine.docker('rm', '--force', 'web');
+  const { exitCode, stderr } = await client;
+  expect(exitCode, String(stderr)).toBe(7);
+  await world.run('web');
+  expect(await expectNextDeployWorks()).toContain('settling it first');
+});
+
+test.each(['cut', 'silence'] as const)(
+  'the cable to the host of the container: %s: exit 7, and the session in it undoes by itself',
+  async (how) => {
+    await using held = gate(world.root);
+    await using cable = await cableTo(world.server.port);
+    await world.know(cable.port);
+    const before = await state();
+    const host = `${world.world.user.name}@127.0.0.1:${cable.port}`;
+    const { client } = await heldAt('after_code', held, { host });
+    cable[how]();
+    expect(await client).toMatchObject({ exitCode: 7 });
+    await lockFree(world.site);
+    expect(await state()).toEqual(before);
+    await world.configure(settings);
+    await expectNextDeployWorks();
+  },
+);
