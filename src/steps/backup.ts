@@ -26,10 +26,18 @@ export const backup: Step = {
     while IFS= read -r folder; do rmdir -- "$folder" 2>/dev/null || :; done <${RUN_FILES.backupFolders}`,
 };
 
-/** GNU tar ends with 1 when a file changed while it was read, as files of a live site do; elsewhere 1 is a failure. */
+/**
+ * GNU tar ends with 1 when a file changed while it was read, as files of a live site do; elsewhere 1 is a failure. Some
+ * BusyBoxes leave nothing out: the virtualenv is a link, unless commands.dependencies makes it otherwise.
+ */
 const packRelease = (site: Site): Script => sh`
   status=0
-  tar -czf - -C releases --exclude="$live"/${site.venv} "$live" >"$part" || status=$?
+  set -- --exclude="$live"/${site.venv}
+  case $(tar --help 2>&1) in
+    *--exclude*) ;;
+    *) set --; [ ! -d releases/"$live"/${site.venv}/bin ] || [ -L releases/"$live"/${site.venv} ] || answer warning 'the virtualenv is in the backup, too: this tar knows no --exclude' ;;
+  esac
+  tar -czf - -C releases "$@" "$live" >"$part" || status=$?
   case $status$(tar --version 2>/dev/null) in
     0*) ;;
     1*GNU*) answer warning 'files of the live release changed while they were backed up' ;;
