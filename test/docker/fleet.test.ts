@@ -1,10 +1,12 @@
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { createProject, type Project } from '../support/django-project.ts';
 import { APP } from '../support/docker-images.ts';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
+
+vi.setConfig({ testTimeout: 400_000 });
 
 let world: DockerWorld;
 let local: Project;

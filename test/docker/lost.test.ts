@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { cableTo } from '../support/cable.ts';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
 import { gate, lockFree, said } from '../support/under-way.ts';
+
+vi.setConfig({ testTimeout: 400_000 });
 
 let world: DockerWorld;
 let settings: Readonly<Record<string, unknown>>;

@@ -1,10 +1,12 @@
 import { chown, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
 import { publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { userWorld } from '../support/user-world.ts';
+
+vi.setConfig({ testTimeout: 400_000 });
 
 let world: DockerWorld;
 let site: string;

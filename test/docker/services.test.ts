@@ -1,11 +1,13 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import type { Project } from '../support/django-project.ts';
 import { APP } from '../support/docker-images.ts';
 import { answering, type DockerWorld, dockerWorld, gunicorn } from '../support/docker-world.ts';
 import { freePort, SITE } from '../support/lab.ts';
 import { get, requestLoop } from '../support/request-loop.ts';
 import { installSupervisor } from '../support/supervisor.ts';
+
+vi.setConfig({ testTimeout: 400_000 });
 
 let world: DockerWorld;
 let version = 1;

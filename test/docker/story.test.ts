@@ -1,8 +1,10 @@
 import { readlink, stat } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { SITE } from '../support/lab.ts';
 import { requestLoop } from '../support/request-loop.ts';
+
+vi.setConfig({ testTimeout: 400_000 });
 
 let world: DockerWorld;
 

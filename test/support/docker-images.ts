@@ -39,9 +39,9 @@ export const APP = 'app';
 
 /** Lays out the files of an image in a new folder. */
 export async function layOut(folder: string, image: Image, { uid, gid }: OrdinaryUser) {
-  for (const name of ['etc', 'root', 'home', 'srv', 'proc', 'sys', 'dev', 'run', 'usr', 'var'])
+  for (const name of ['etc', 'root', 'home', 'proc', 'sys', 'dev', 'run', 'usr', 'var'])
     await mkdir(`${folder}/${name}`, { recursive: true });
-  for (const name of ['tmp', 'var/tmp']) {
+  for (const name of ['srv', 'tmp', 'var/tmp']) {
     await mkdir(`${folder}/${name}`);
     await chmod(`${folder}/${name}`, 0o1777);
   }
@@ -51,11 +51,11 @@ export async function layOut(folder: string, image: Image, { uid, gid }: Ordinar
   }
   await writeFile(
     `${folder}/etc/passwd`,
-    `root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\n${APP}:x:${uid}:${gid}::/home/${APP}:/bin/sh\n`,
+    `root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\n${APP}:x:${uid}:${gid}::/home/${APP}:/bin/sh\n`,
   );
   await writeFile(`${folder}/etc/group`, `root:x:0:\nwww-data:x:33:\n${APP}:x:${gid}:\n`);
   await mkdir(`${folder}/home/${APP}`);
-  for (const name of [`home/${APP}`, 'srv']) await chown(`${folder}/${name}`, uid, gid);
+  await chown(`${folder}/home/${APP}`, uid, gid);
   if (image.programs !== undefined) await addPrograms(`${folder}/usr/bin`, image);
 }
 
