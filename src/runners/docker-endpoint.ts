@@ -5,7 +5,14 @@ import { homedir, userInfo } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { connect as connectSecurely } from 'node:tls';
 import { DeployError } from '../errors.ts';
-import type { Endpoint } from './docker-error.ts';
+
+/** The way to an engine. */
+export interface Endpoint {
+  /** For people, behind "the Docker engine": `here`, `on web1`. */
+  readonly where: string;
+  /** Another connection. Throws a DeployError that names the cure. */
+  open(): Promise<Duplex>;
+}
 
 type Env = Readonly<Record<string, string | undefined>>;
 

@@ -1,15 +1,8 @@
-import type { Duplex } from 'node:stream';
 import { DeployError } from '../errors.ts';
 import { suggestion } from '../nearest.ts';
-import type { Place } from './docker.ts';
 
-/** The way to an engine. */
-export interface Endpoint {
-  /** For people, behind "the Docker engine": `here`, `on web1`. */
-  readonly where: string;
-  /** Another connection. Throws a DeployError('unreachable') that names the cure. */
-  open(): Promise<Duplex>;
-}
+/** Where a container was looked for, for people: `here`, `on web1`. */
+type Where = string;
 
 interface State {
   readonly Status: string;
@@ -19,7 +12,7 @@ interface State {
 }
 
 /** A container that is there and takes no process. */
-export function notRunning({ where }: Endpoint, { container }: Place, state: State): DeployError {
+export function notRunning(where: Where, container: string, state: State): DeployError {
   const [how, hint] = state.Restarting
     ? ['ends and is restarted again and again', `see why: docker logs ${container}`]
     : state.Paused
@@ -35,8 +28,8 @@ const started = (container: string) =>
 
 /** `running`: the names that are there. */
 export function noContainer(
-  { where }: Endpoint,
-  { container }: Place,
+  where: Where,
+  container: string,
   running: readonly string[],
 ): DeployError {
   const meant = suggestion(container, running);
@@ -46,7 +39,7 @@ export function noContainer(
 }
 
 /** What else an engine may say. */
-export function refusal({ where }: Endpoint, { container }: Place, said: unknown): DeployError {
+export function refusal(where: Where, container: string, said: unknown): DeployError {
   const text = (said instanceof Error ? said.message : String(said)).trim();
   const code = (said as { statusCode?: number }).statusCode;
   if (code === 409 && /paused/i.test(text))

@@ -22,6 +22,7 @@ export function processOf(
   const onErrors: ((data: Buffer) => void)[] = [];
   let beginning = '';
   let listening = false;
+  let released = false;
   const listen = () => {
     if (listening) return;
     listening = true;
@@ -40,7 +41,7 @@ export function processOf(
     broke = error.message;
   });
   const ended = new Promise<Ending>((resolve) => {
-    stream.once('end', () => endingOf(inspect, beginning).then(resolve));
+    stream.once('end', () => released || endingOf(inspect, beginning).then(resolve));
     stream.once('close', () => {
       if (stream.readableEnded && broke === undefined) return;
       resolve({ how: 'lost', reason: broke ?? 'the connection to the Docker engine was closed' });
@@ -55,6 +56,7 @@ export function processOf(
     onErrors: (hear) => void onErrors.push(hear),
     ended,
     release: () => {
+      released = true;
       stream.removeAllListeners('data').resume();
       stream.end(() => stream.destroy());
       if ('unref' in stream) (stream as Duplex & { unref(): void }).unref();

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { DeployError } from '../errors.ts';
-import type { Endpoint } from './docker-error.ts';
+import type { Endpoint } from './docker-endpoint.ts';
 import type { Host } from './ssh/host.ts';
 
 /** The engine of a host, through the SSH connection that is there: no port is opened, and no other login made. */
@@ -36,17 +36,14 @@ function asSocket(channel: Duplex): Duplex {
 
 /** sshd gives no reason: the host is asked which sockets there are. Throws where none of them can be used. */
 async function socketThere(host: Host, tried: string): Promise<string> {
-  const lines = await asked(host);
-  const sockets = lines.flatMap((line) => /^(open|closed) (\/.*)$/.exec(line)?.slice(1, 3) ?? []);
-  const open = lines.filter((line) => line.startsWith('open ')).map((line) => line.slice(5));
-  const another = open.find((path) => path !== tried);
-  if (another !== undefined && !open.includes(tried)) return another;
+  const { open, closed, user } = await asked(host);
+  const [another] = open;
   if (open.includes(tried)) throw notForwarded(host, tried);
-  if (sockets.length > 0) {
-    const user = lines.find((line) => line.startsWith('user '))?.slice(5) ?? 'USER';
+  if (another !== undefined) return another;
+  if (closed.length > 0) {
     throw new DeployError(
       'unreachable',
-      `the Docker engine's socket ${sockets[1]} on ${host.name} is not open to ${user}`,
+      `the Docker engine's socket ${closed[0]} on ${host.name} is not open to ${user}`,
       {
         hint: `on ${host.name}: sudo usermod -aG docker ${user} (who is in that group is root there)`,
       },
@@ -62,7 +59,8 @@ const notForwarded = (host: Host, socket: string): DeployError =>
     hint: `on ${host.name}: is the engine running (docker version)? Then sshd_config must allow it: AllowStreamLocalForwarding yes, no DisableForwarding`,
   });
 
-async function asked(host: Host): Promise<readonly string[]> {
+/** The usual sockets that are there, in their order: those that the account may use, and the others. */
+async function asked(host: Host) {
   const process = await host.start(['sh', '-c', WHICH_SOCKETS]);
   let said = '';
   process.onOutput((data) => {
@@ -70,7 +68,12 @@ async function asked(host: Host): Promise<readonly string[]> {
   });
   process.onErrors(() => {});
   await process.ended;
-  return said.split('\n').map((line) => line.trim());
+  const after = (word: string) =>
+    said
+      .split('\n')
+      .filter((line) => line.startsWith(`${word} `))
+      .map((line) => line.slice(word.length + 1));
+  return { open: after('open'), closed: after('closed'), user: after('user')[0] ?? 'the account' };
 }
 
 const WHICH_SOCKETS = [
@@ -79,6 +82,4 @@ const WHICH_SOCKETS = [
   'do if [ -w "$socket" ]; then echo "open $socket"; elif [ -S "$socket" ]; then echo "closed $socket"; fi',
   'done',
   'echo "user $(id -un)"',
-]
-  .join('; ')
-  .replace('; do', '; do');
+].join('; ');

@@ -2,7 +2,8 @@ import { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
 import Dockerode from 'dockerode';
 import { DeployError } from '../errors.ts';
-import { type Endpoint, noContainer, notRunning, refusal } from './docker-error.ts';
+import type { Endpoint } from './docker-endpoint.ts';
+import { noContainer, notRunning, refusal } from './docker-error.ts';
 import { processOf } from './docker-process.ts';
 import type { RemoteProcess } from './runner.ts';
 
@@ -44,7 +45,7 @@ export class DockerEngine implements AsyncDisposable {
       if (error instanceof DeployError) throw error;
       if (this.#cancel.aborted) throw new DeployError('interrupted', 'not begun: interrupted');
       const said = attempt.signal.aborted ? `no answer within ${PATIENCE} s` : error;
-      throw refusal(this.#endpoint, place, said);
+      throw refusal(this.#endpoint.where, place.container, said);
     } finally {
       clearTimeout(tooLong);
       this.#cancel.removeEventListener('abort', give);
@@ -68,17 +69,21 @@ export class DockerEngine implements AsyncDisposable {
   }
 
   /** By its id from here on: a container that is made anew under the same name is another one. */
-  async #running(place: Place, abortSignal: AbortSignal): Promise<Dockerode.ContainerInspectInfo> {
+  async #running(
+    { container }: Place,
+    abortSignal: AbortSignal,
+  ): Promise<Dockerode.ContainerInspectInfo> {
+    const { where } = this.#endpoint;
     try {
-      const found = await this.#docker.getContainer(place.container).inspect({ abortSignal });
+      const found = await this.#docker.getContainer(container).inspect({ abortSignal });
       const { Running, Paused, Restarting } = found.State;
       if (Running && !Paused && !Restarting) return found;
-      throw notRunning(this.#endpoint, place, found.State);
+      throw notRunning(where, container, found.State);
     } catch (error) {
       if ((error as { statusCode?: number }).statusCode !== 404) throw error;
       const all = await this.#docker.listContainers({ abortSignal });
       const names = all.flatMap(({ Names }) => Names.map((name) => name.replace(/^\//, '')));
-      throw noContainer(this.#endpoint, place, names);
+      throw noContainer(where, container, names);
     }
   }
 
