@@ -89,6 +89,31 @@ test.each([
   },
 );
 
+test('a container that waits for its first deploy, as in the README', async () => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const [, script = ''] =
+    /^docker run … sh -c '([^']+)' \/srv\/www\.example\.com$/m.exec(readme) ?? [];
+  const port = await freePort();
+  const site = `${world.site} from the README`;
+  const command = script
+    .replace('0.0.0.0:8000', `127.0.0.1:${port} --no-control-socket`)
+    .replace('example.wsgi', 'config.wsgi');
+  const options = [...asApp(), ...gunicorn(site, port).environment];
+  await world.run('waiting', { command: ['sh', '-c', command, site], options });
+  const began = await since('waiting');
+  await world.configure({
+    ...{ docker_container: 'waiting', deploy_path: site, backup_path: `${site}/backups` },
+  });
+  const first = await world.deployer('deploy', SITE);
+  expect(first.exitCode, first.stderr).toBe(0);
+  await answering({ port });
+  await world.change((project) => project.commitVersion(String(++version)));
+  const second = await world.deployer('deploy', SITE);
+  expect(second.stderr).toContain('proven to be served');
+  expect((await served(port)).version).toBe(String(version));
+  expect(await since('waiting')).toBe(began);
+});
+
 test('restart: command, in the container', async () => {
   const port = await serving('by-command');
   await world.configure({ docker_container: 'by-command', restart: { command: 'kill -HUP 1' } });
