@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import type { Client, ExecOptions } from 'ssh2';
+import type { Client, ClientChannel, ExecOptions } from 'ssh2';
 import { DeployError } from '../../errors.ts';
 import type { Ending, RemoteProcess } from '../runner.ts';
 import { type Asked, askFor } from './at-once.ts';
