@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Client, ClientChannel, ExecOptions } from 'ssh2';
 import { DeployError } from '../../errors.ts';
 import type { Ending, RemoteProcess } from '../runner.ts';
@@ -24,6 +25,7 @@ export class Host implements AsyncDisposable {
   readonly #warn: HostOptions['warn'];
   #forwardsAgent: boolean;
   #open = 0;
+  #hadChannels = false;
   #limit = CHANNELS;
   /** Why the connection ended; undefined: it has not. */
   #lost: string | undefined;
@@ -65,12 +67,13 @@ export class Host implements AsyncDisposable {
   /** Starts a process when a channel is free. Throws a DeployError where the host does not let us. */
   async start(argv: readonly string[]): Promise<RemoteProcess> {
     const command = loginShellCommand(argv);
-    for (;;) {
+    for (let tries = 1; ; ) {
       while (this.#open >= this.#limit && !this.isLost)
         await new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#open++;
       try {
         const asked = await this.#ask(command);
+        this.#hadChannels = true;
         asked.channel.then(
           (channel) => channel.on('close', () => this.#freed()),
           () => this.#freed(),
@@ -83,9 +86,12 @@ export class Host implements AsyncDisposable {
           this.#warn('the host does not let us forward the SSH agent (AllowAgentForwarding)');
           continue;
         }
-        if (this.isLost || this.#open === 0 || !/open failed/i.test((error as Error).message))
-          throw this.#refusal(error as Error);
-        this.#limit = this.#open; // MaxSessions is lower there
+        const full = !this.isLost && /open failed/i.test((error as Error).message);
+        if (full && this.#open > 0) {
+          this.#limit = this.#open; // MaxSessions is lower there
+        } else if (full && this.#hadChannels && tries++ < 20) {
+          await pause(50); // sshd still counts a channel that has just ended
+        } else throw this.#refusal(error as Error);
       }
     }
   }
