@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash docker.io faketime fish git gzip openssh-server openssl patchelf
+PACKAGES=(bash busybox ca-certificates curl dash e2fsprogs docker.io faketime fish git gzip openssh-server openssl patchelf
   postgresql python3 python3-pip python3-venv sudo tar tcsh uwsgi-core uwsgi-plugin-python3 zsh)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
@@ -45,6 +45,7 @@ is_there() {
   case $1 in
     docker.io) command -v docker && [ -x /usr/sbin/dockerd ] ;;
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
+    e2fsprogs) [ -x /usr/sbin/mkfs.ext4 ] ;;
     openssh-server) [ -x /usr/sbin/sshd ] ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
     python3) [ -x "$PYTHON" ] ;;

@@ -15,6 +15,7 @@ import { diskRows } from './rows/disks.ts';
 import { networkRows } from './rows/network.ts';
 import { numberRows } from './rows/numbers.ts';
 import { outputRows } from './rows/output.ts';
+import { readOnlyRows } from './rows/read-only.ts';
 import { stepRows } from './rows/steps.ts';
 import { togetherRows } from './rows/together.ts';
 import { wayBackRows } from './rows/way-back.ts';
@@ -28,6 +29,7 @@ const ALL: readonly Row[] = [
   ...currentRows,
   ...diskRows,
   ...deadDiskRows,
+  ...readOnlyRows,
   ...networkRows,
   ...outputRows,
   ...clockRows,
