@@ -252,13 +252,20 @@ function unreachableText(message: string) {
 
 /** What to do where no program of ours would start on a target, by what was said there; undefined if it is not known. */
 export const unreachableHint = (message: string): string | undefined =>
-  /unable to find (user|group)|no matching entries in (passwd|group)/.test(message)
-    ? 'docker_user must be an account of the container, or a uid'
-    : /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/.test(
-          message,
-        )
-      ? 'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv (for a container, in its image)'
-      : undefined;
+  UNREACHABLE_HINTS.find(([said]) => said.test(message))?.[1];
+
+/** The first that fits. */
+const UNREACHABLE_HINTS: readonly (readonly [RegExp, string])[] = [
+  [
+    /unable to find (user|group)|no matching entries in (passwd|group)/,
+    'docker_user must be an account of the container, or a uid',
+  ],
+  [/stopped (container|state|process)/, 'the container has just ended; docker logs tells why'],
+  [
+    /not found|No such file|ENOENT|Unknown option: -I|older than 3\.8|exit code 12[67]/,
+    'the target needs python3, 3.8 or newer: apt-get install python3 python3-venv (for a container, in its image)',
+  ],
+];
 
 function lostText(
   plan: Plan,

@@ -33,20 +33,21 @@ export function noContainer(
   running: readonly string[],
 ): DeployError {
   const meant = suggestion(container, running);
+  const those = running.length === 0 ? 'none' : running.join(', ');
   return new DeployError('unreachable', `there is no container ${container} ${where}${meant}`, {
-    hint: 'docker ps --all lists them: correct docker_container, or start it',
+    hint: `correct docker_container (running: ${those}), or start it; docker ps --all lists all`,
   });
 }
 
-/** What else an engine may say. */
+/** What else an engine may say, in its own words: those that dockerode puts before them tell too much or too little. */
 export function refusal(where: Where, container: string, said: unknown): DeployError {
-  const text = (said instanceof Error ? said.message : String(said)).trim();
-  const code = (said as { statusCode?: number }).statusCode;
-  if (code === 409 && /paused/i.test(text))
+  const { statusCode, json, message } = (typeof said === 'object' ? said : {}) as Said;
+  const text = (json?.message ?? message ?? String(said)).trim();
+  if (statusCode === 409 && /paused/i.test(text))
     return new DeployError('unreachable', `the container ${container} ${where} is paused`, {
       hint: `docker unpause ${container}`,
     });
-  if (code === 409 || (code === 404 && /container/i.test(text)))
+  if (statusCode === 409 || (statusCode === 404 && /no such (container|exec)/i.test(text)))
     return new DeployError('unreachable', `the container ${container} ${where} has just ended`, {
       hint: started(container),
     });
@@ -54,4 +55,10 @@ export function refusal(where: Where, container: string, said: unknown): DeployE
     hint: `see what this says: docker exec ${container} true`,
     cause: said,
   });
+}
+
+interface Said {
+  readonly statusCode?: number;
+  readonly json?: { readonly message?: string };
+  readonly message?: string;
 }

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { dirname } from 'node:path';
+import { createServer as createSecureServer } from 'node:tls';
+import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { localEndpoint } from '../../src/runners/docker-endpoint.ts';
 import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
@@ -77,6 +79,46 @@ test('a context over ssh is refused with what to write instead', async () => {
     message: 'the Docker context web is ssh://deploy@web1, which is not used',
     hint: expect.stringContaining('host: deploy@web1'),
   });
+});
+
+/** A certificate authority, and a certificate of it for 127.0.0.1, as Docker names the files. */
+async function certificates(folder: string): Promise<void> {
+  await mkdir(folder);
+  const openssl = (...words: readonly string[]) => execa('openssl', words, { cwd: folder });
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  await openssl(
+    ...['req', '-x509', ...key, '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.pem'],
+  );
+  await openssl(
+    ...['req', '-x509', ...key, '-subj', '/CN=engine', '-addext', 'subjectAltName=IP:127.0.0.1'],
+    ...['-CA', 'ca.pem', '-CAkey', 'ca.key', '-keyout', 'key.pem', '-out', 'cert.pem'],
+  );
+}
+
+test('over TLS the engine must know us, and we it', async () => {
+  const [ours, theirs] = [`${tmp.path}/ours`, `${tmp.path}/theirs`];
+  for (const folder of [ours, theirs]) await certificates(folder);
+  const [ca, cert, key] = await Promise.all(
+    ['ca.pem', 'cert.pem', 'key.pem'].map((name) => readFile(`${ours}/${name}`)),
+  );
+  const server = createSecureServer({ ca, cert, key, requestCert: true }, (socket) => {
+    socket.on('error', () => {}).end('secret');
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' && address ? address.port : 0;
+  const env = { DOCKER_HOST: `tcp://127.0.0.1:${port}`, DOCKER_TLS_VERIFY: '1' };
+  expect(await greeting({ ...env, DOCKER_CERT_PATH: ours })).toBe('secret');
+  await expect(greeting({ ...env, DOCKER_CERT_PATH: theirs })).rejects.toMatchObject({
+    code: 'unreachable',
+    message: expect.stringMatching(/127\.0\.0\.1:\d+: .*(certificate|issuer)/),
+  });
+  await expect(greeting({ ...env, DOCKER_CERT_PATH: `${tmp.path}/nowhere` })).rejects.toMatchObject(
+    {
+      message: expect.stringContaining('ca.pem'),
+    },
+  );
 });
 
 test.skipIf(existsSync('/var/run/docker.sock'))(

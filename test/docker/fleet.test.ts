@@ -72,9 +72,10 @@ test('sites here, on a host, in a container here and in one on the host: one run
 });
 
 test('-H sends a site in a container to that container on the host', async () => {
-  await world.configure({});
+  await world.configure({ host: 'web1.invalid', forward_agent: true });
   const { exitCode, stderr } = await world.deployer('deploy', SITE, '-H', world.host);
   expect(exitCode, stderr).toBe(0);
+  expect(stderr).toContain('forward_agent: the SSH agent does not reach into a container');
   expect(stderr).toContain(`(docker web on ${world.host})`);
 });
 

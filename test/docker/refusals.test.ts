@@ -58,13 +58,12 @@ test('a container that was stopped, was never started, is paused, is restarted a
   expect(paused).toContain('docker unpause paused');
 
   await world.run('restarting', { command: ['false'], options: ['--restart', 'always'] });
+  const status = '{{.RestartCount}} {{.State.Status}}'; // the pauses between two starts grow
   await expect
-    .poll(() => world.engine.docker('inspect', '-f', '{{.State.Status}}', 'restarting'), {
-      timeout: 60_000,
-    })
-    .toBe('restarting');
+    .poll(() => world.engine.docker('inspect', '-f', status, 'restarting'), { timeout: 60_000 })
+    .toMatch(/^([6-9]|\d\d) restarting$/);
   const restarting = await refused(4, { docker_container: 'restarting' });
-  expect(restarting).toMatch(/is restarted again and again|has just ended/);
+  expect(restarting).toContain('is restarted again and again');
   expect(restarting).toContain('docker logs restarting');
 });
 
