@@ -1,13 +1,15 @@
-import { defineConfig } from 'rolldown';
+import { cpSync, readdirSync } from 'node:fs';
+import { defineConfig, type Plugin } from 'rolldown';
 
 /**
- * What is published: each command in one piece with what it needs of the libraries, which loads in a third of the time of
+ * What is published: each command in one piece with what it needs of the libraries, which loads in half the time of
  * their many files. dockerode reads files beside its own; without the native parts, ssh2 takes Node's.
  */
 export default defineConfig({
   input: 'src/cli.ts',
   platform: 'node',
   transform: { target: 'node20.19', define: { __dirname: 'import.meta.dirname' } },
+  plugins: [targetPrograms()],
   external: [/\.node$/, 'cpu-features', 'dockerode'],
   output: {
     dir: 'dist',
@@ -23,3 +25,18 @@ export default defineConfig({
     },
   },
 });
+
+/** What runs on the target travels as it is. */
+function targetPrograms(): Plugin {
+  const files = () => readdirSync('src/target').filter((name) => /\.(py|sh)$/.test(name));
+  return {
+    name: 'target-programs',
+    buildStart() {
+      for (const name of files()) this.addWatchFile(`src/target/${name}`);
+    },
+    writeBundle() {
+      for (const folder of ['build', 'dist'])
+        for (const name of files()) cpSync(`src/target/${name}`, `${folder}/target/${name}`);
+    },
+  };
+}

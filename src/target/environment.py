@@ -18,6 +18,7 @@ from glob import escape, glob
 
 from common import answer, fail
 from named_tuple import NamedTuple
+from run_command import run_command
 
 TYPE_CHECKING = False  # typing costs 10 ms
 if TYPE_CHECKING:
@@ -164,15 +165,14 @@ def is_pinned(target: str) -> bool:
 
 
 def probe(python: str) -> Interpreter:
-    import subprocess
-
     try:
-        found = subprocess.run([python, "-I", "-c", PROBE], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        code, out, errors = run_command([python, "-I", "-c", PROBE], dict(os.environ))
     except OSError as error:
         fail(f"the Python interpreter {python}: {error.strerror}", cure(python))
-    fields = os.fsdecode(found.stdout).split("\0")[:-1]
-    if found.returncode or len(fields) != len(Interpreter._fields):
-        fail(f"{python} is no working Python: exit code {found.returncode}")
+    os.write(2, errors.encode("utf-8", "surrogateescape"))
+    fields = out.split("\0")[:-1]
+    if code or len(fields) != len(Interpreter._fields):
+        fail(f"{python} is no working Python: exit code {code}")
     interpreter = Interpreter(*fields)
     if not interpreter.venv:
         fail(f"{python} has no venv module", cure(python))
