@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { STEP_NAMES } from '../../src/step-names.ts';
 import { cableTo } from '../support/cable.ts';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
@@ -22,6 +24,7 @@ beforeAll(async () => {
 afterAll(() => world?.[Symbol.asyncDispose]());
 beforeEach(() => world.change((project) => project.commitVersion(String(++version))));
 
+const liveVersion = async () => (await readFile(`${world.site}/current/VERSION`, 'utf8')).trim();
 const state = async () => [await world.live(), await world.releases()];
 
 /** A deploy, held by a hook. */
@@ -41,23 +44,45 @@ async function expectNextDeployWorks(): Promise<string> {
   return next.stderr;
 }
 
-test.each([
-  ['after_code', 'here'],
-  ['after_static', 'on a host'],
-])(
-  'the client is killed, %s, %s: the session in the container undoes by itself',
-  async (hook, where) => {
+/** Steps that run to their end whatever becomes of the client. */
+const GO_ON = ['writable', 'migrate', 'activate', 'restart', 'cleanup'];
+/** From here on the release is proven, and stays. */
+const STAYS = ['restart', 'cleanup'];
+/** `lock` and `unlock` have no hooks. What is proven at the end of its step is held at its beginning. */
+const HOOKS = STEP_NAMES.filter((step) => step !== 'lock' && step !== 'unlock').map(
+  (step) => [STAYS.includes(step) ? `before_${step}` : `after_${step}`, step] as const,
+);
+
+test.each(HOOKS)(
+  'the client is killed, %s: the session in the container ends it by itself',
+  async (hook, step) => {
     await using held = gate(world.root);
     const before = await state();
-    const { client } = await heldAt(hook, held, where === 'here' ? {} : { host: world.host });
+    const { client } = await heldAt(hook, held);
     client.kill('SIGKILL');
     await client;
+    if (GO_ON.includes(step)) {
+      await expect(lockFree(world.site, 1), 'it goes on').rejects.toThrow();
+      await held.open();
+    }
     await lockFree(world.site);
-    expect(await state()).toEqual(before);
+    if (STAYS.includes(step)) expect(await liveVersion()).toBe(String(version));
+    else expect(await state()).toEqual(before);
     expect(await exists(`${world.site}/.deploy.lock`)).toBe(false);
     await expectNextDeployWorks();
   },
 );
+
+test('the client of a container on a host is killed: the same', async () => {
+  await using held = gate(world.root);
+  const before = await state();
+  const { client } = await heldAt('after_static', held, { host: world.host });
+  client.kill('SIGKILL');
+  await client;
+  await lockFree(world.site);
+  expect(await state()).toEqual(before);
+  await expectNextDeployWorks();
+});
 
 test('the client is killed in migrate, which runs to its end first', async () => {
   await using held = gate(world.root);
@@ -84,21 +109,23 @@ test('Ctrl-C: undone, exit 130', async () => {
   await expectNextDeployWorks();
 });
 
-test.each(['after_code', 'before_migrate', 'before_activate'])(
+test.each(HOOKS)(
   'the container is restarted, %s: exit 7, and the next deploy settles it',
-  async (hook) => {
+  async (hook, step) => {
     await using held = gate(world.root);
     const before = await state();
     const { client } = await heldAt(hook, held);
     await world.engine.docker('restart', '--time', '0', 'web');
     const { exitCode, stderr } = await client;
     expect(exitCode, String(stderr)).toBe(7);
-    expect(stderr).toContain('outcome unknown');
-    expect(await world.live()).toBe(before[0]);
+    expect(stderr).toContain(`outcome unknown: the connection was lost in ${step}`);
     const status = await world.deployer('status', SITE);
-    expect(status.stdout).toContain('died');
-    expect(await expectNextDeployWorks()).toContain('settling it first');
-    expect(await world.releases()).toHaveLength((before[1] as string[]).length + 1);
+    expect(status.stdout).toContain(`died in ${step}`);
+    const unlocked = await world.deployer('unlock', SITE);
+    expect(unlocked.stderr).toContain(step === 'cleanup' ? 'it stays' : 'it is undone');
+    if (step === 'cleanup') expect(await liveVersion()).toBe(String(version));
+    else expect(await state()).toEqual(before);
+    await expectNextDeployWorks();
   },
 );
 
