@@ -5,6 +5,7 @@ import { cableTo } from '../support/cable.ts';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
+import { requestLoop } from '../support/request-loop.ts';
 import { gate, lockFree, said } from '../support/under-way.ts';
 
 vi.setConfig({ testTimeout: 400_000 });
@@ -73,15 +74,18 @@ test.each(HOOKS)(
   },
 );
 
-test('the client of a container on a host is killed: the same', async () => {
+test('the client of a container on a host is killed: the same, and no request fails', async () => {
   await using held = gate(world.root);
+  const loop = requestLoop(await world.serve(), 1, 20);
   const before = await state();
   const { client } = await heldAt('after_static', held, { host: world.host });
   client.kill('SIGKILL');
   await client;
   await lockFree(world.site);
   expect(await state()).toEqual(before);
-  await expectNextDeployWorks();
+  expect(await expectNextDeployWorks()).toContain('proven to be served');
+  await loop.until((served) => served === String(version));
+  expect((await loop.stop()).failures).toEqual([]);
 });
 
 test('the client is killed in migrate, which runs to its end first', async () => {
