@@ -29,7 +29,14 @@ export class DockerEngine implements AsyncDisposable {
       ...NOT_FROM_THE_ENVIRONMENT,
       agent: this.#agent,
     };
-    this.#docker = new Dockerode(options);
+    try {
+      this.#docker = new Dockerode(options);
+    } catch (error) {
+      // It reads these files whatever we say.
+      throw new DeployError('config', `DOCKER_CERT_PATH: ${(error as Error).message}`, {
+        hint: 'correct DOCKER_CERT_PATH, or unset it with DOCKER_HOST',
+      });
+    }
   }
 
   /** Starts a process in a running container. Throws a DeployError where the engine does not let us. */

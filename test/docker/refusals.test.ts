@@ -105,6 +105,9 @@ test('no engine: named, or looked for', async () => {
   const tcp = await refused(4, {}, { DOCKER_HOST: 'tcp://127.0.0.1:1' });
   expect(tcp).toContain('the Docker engine at 127.0.0.1:1');
   expect(tcp).toContain('DOCKER_HOST');
+  const address = { DOCKER_HOST: 'tcp://127.0.0.1:1', DOCKER_CERT_PATH: '/nowhere' };
+  const certificates = await refused(2, {}, { ...address, DOCKER_TLS_VERIFY: '1' });
+  expect(certificates).toContain('correct DOCKER_CERT_PATH');
 });
 
 test.each([

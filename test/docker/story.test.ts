@@ -27,6 +27,9 @@ test('in a container on a host: the same, over one SSH connection that is verifi
   const before = connections();
   await story(`docker web2 on ${world.host}`, 'web2', site);
   expect(connections() - before).toBe(4); // one for each command
+  // The variables of an engine here say nothing about those of a host.
+  const engine = { DOCKER_HOST: 'ssh://nobody@web1.invalid', DOCKER_CONTEXT: 'nowhere' };
+  expect(await world.start(['status', SITE], engine)).toMatchObject({ exitCode: 0 });
   const { exitCode, stderr } = await world.start(['deploy', SITE], {
     DEPLOYER_KNOWN_HOSTS: '/dev/null',
   });
