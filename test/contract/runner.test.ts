@@ -1,8 +1,8 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DockerEngine } from '../../src/runners/docker.ts';
-import { localEndpoint } from '../../src/runners/docker-endpoint.ts';
-import { remoteEndpoint } from '../../src/runners/docker-remote.ts';
+import { DockerEngine } from '../../src/runners/docker/container.ts';
+import { localEndpoint } from '../../src/runners/docker/endpoint.ts';
+import { remoteEndpoint } from '../../src/runners/docker/remote.ts';
 import { localRunner } from '../../src/runners/local.ts';
 import type { RemoteProcess, Runner } from '../../src/runners/runner.ts';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { createServer as createSecureServer } from 'node:tls';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { localEndpoint } from '../../src/runners/docker-endpoint.ts';
+import { localEndpoint } from '../../src/runners/docker/endpoint.ts';
 import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
 
 let tmp: TmpFolder;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { refusal } from '../../src/runners/docker-error.ts';
+import { refusal } from '../../src/runners/docker/error.ts';
 import { unreachableHint } from '../../src/verdict.ts';
 
 /** As dockerode puts it. */

@@ -1,11 +1,11 @@
 import { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
 import Dockerode from 'dockerode';
-import { DeployError } from '../errors.ts';
-import type { Endpoint } from './docker-endpoint.ts';
-import { noContainer, notRunning, refusal } from './docker-error.ts';
-import { processOf } from './docker-process.ts';
-import type { RemoteProcess } from './runner.ts';
+import { DeployError } from '../../errors.ts';
+import type { RemoteProcess } from '../runner.ts';
+import type { Endpoint } from './endpoint.ts';
+import { noContainer, notRunning, refusal } from './error.ts';
+import { processOf } from './process.ts';
 
 /** Where a process runs: `user` undefined is the container's own. */
 export interface Place {

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
-import { DeployError } from '../errors.ts';
-import type { Endpoint } from './docker-endpoint.ts';
-import type { Host } from './ssh/host.ts';
+import { DeployError } from '../../errors.ts';
+import type { Host } from '../ssh/host.ts';
+import type { Endpoint } from './endpoint.ts';
 
 /** The engine of a host, through the SSH connection that is there: no port is opened, and no other login made. */
 export function remoteEndpoint(host: Host): Endpoint {

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Ending, RemoteProcess } from './runner.ts';
+import type { Ending, RemoteProcess } from '../runner.ts';
 
 /** What the engine knows of a process. */
 interface Known {

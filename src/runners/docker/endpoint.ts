@@ -4,7 +4,7 @@ import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { homedir, userInfo } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { connect as connectSecurely } from 'node:tls';
-import { DeployError } from '../errors.ts';
+import { DeployError } from '../../errors.ts';
 
 /** The way to an engine. */
 export interface Endpoint {

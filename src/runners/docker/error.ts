@@ -1,5 +1,5 @@
-import { DeployError } from '../errors.ts';
-import { suggestion } from '../nearest.ts';
+import { DeployError } from '../../errors.ts';
+import { suggestion } from '../../nearest.ts';
 
 /** Where a container was looked for, for people: `here`, `on web1`. */
 type Where = string;
