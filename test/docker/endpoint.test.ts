@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { dirname } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { createServer as createSecureServer } from 'node:tls';
 import { execa } from 'execa';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { DockerEngine } from '../../src/runners/docker/container.ts';
 import { localEndpoint } from '../../src/runners/docker/endpoint.ts';
+import { processOf } from '../../src/runners/docker/process.ts';
 import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
 
 let tmp: TmpFolder;
@@ -34,7 +38,8 @@ async function listening(at: string | 0, word: string): Promise<number> {
 
 /** Who answers. */
 async function greeting(env: Readonly<Record<string, string>>): Promise<string> {
-  const stream = await localEndpoint({ HOME: tmp.path, XDG_RUNTIME_DIR: tmp.path, ...env }).open();
+  const endpoint = localEndpoint({ HOME: tmp.path, XDG_RUNTIME_DIR: tmp.path, ...env });
+  const stream = await endpoint.open(new AbortController().signal);
   let said = '';
   for await (const data of stream) said += data;
   return said;
@@ -81,6 +86,14 @@ test('a context over ssh is refused with what to write instead', async () => {
   });
 });
 
+test('a password in the address of an engine is not shown', async () => {
+  for (const address of ['ssh://deploy:s3cretpw@web1', 'https://deploy:s3cretpw@web1']) {
+    const error = await greeting({ DOCKER_HOST: address }).catch((each) => each);
+    expect(`${error.message} ${error.hint}`).toMatch(/web1/);
+    expect(`${error.message} ${error.hint}`).not.toContain('s3cretpw');
+  }
+});
+
 /** A certificate authority, and a certificate of it for 127.0.0.1, as Docker names the files. */
 async function certificates(folder: string): Promise<void> {
   await mkdir(folder);
@@ -119,6 +132,54 @@ test('over TLS the engine must know us, and we it', async () => {
       message: expect.stringContaining('ca.pem'),
     },
   );
+});
+
+test('an engine that accepts and never answers, over TLS or not: an interrupt is heard', async () => {
+  const server = createServer((socket) => void socket.on('error', () => {}));
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await certificates(`${tmp.path}/ours`);
+  const plain = { DOCKER_HOST: `tcp://127.0.0.1:${port}` };
+  for (const env of [
+    plain,
+    { ...plain, DOCKER_TLS_VERIFY: '1', DOCKER_CERT_PATH: `${tmp.path}/ours` },
+  ]) {
+    const cancel = new AbortController();
+    await using engine = new DockerEngine(localEndpoint(env), cancel.signal);
+    const connected = once(server, 'connection');
+    const started = engine.start({ container: 'web', user: undefined }, ['true']);
+    const refused = expect(started).rejects.toMatchObject({ code: 'interrupted' });
+    await connected;
+    cancel.abort();
+    await refused;
+  }
+});
+
+test('the engine of a host has nothing to do with the certificates of this machine', async () => {
+  vi.stubEnv('DOCKER_HOST', 'tcp://127.0.0.1:2376');
+  vi.stubEnv('DOCKER_CERT_PATH', `${tmp.path}/nowhere`);
+  const elsewhere = { where: 'on web1', open: () => Promise.reject(new Error('asked')) };
+  await using engine = new DockerEngine(elsewhere, new AbortController().signal);
+  await expect(engine.start({ container: 'web', user: undefined }, [])).rejects.toThrow('asked');
+  expect(process.env.DOCKER_HOST).toBe('tcp://127.0.0.1:2376');
+  vi.unstubAllEnvs();
+});
+
+test('thousands of small pieces of output at once, in frames that are cut anywhere', async () => {
+  const frame = Buffer.from([1, 0, 0, 0, 0, 0, 0, 1, 65]);
+  const all = Buffer.concat(Array.from({ length: 10_000 }, () => frame));
+  const stream = new PassThrough();
+  const inspect = async () => ({ Running: false, ExitCode: 0 });
+  let said = '';
+  const running = processOf(stream, inspect);
+  running.onOutput((data) => {
+    said += data;
+  });
+  stream.write(all.subarray(0, 70_003));
+  stream.end(all.subarray(70_003));
+  expect(await running.ended).toEqual({ how: 'exit', code: 0 });
+  expect(said).toBe('A'.repeat(10_000));
 });
 
 test.skipIf(existsSync('/var/run/docker.sock'))(

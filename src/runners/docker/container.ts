@@ -24,18 +24,17 @@ export class DockerEngine implements AsyncDisposable {
   constructor(endpoint: Endpoint, cancel: AbortSignal) {
     this.#endpoint = endpoint;
     this.#cancel = cancel;
-    this.#agent = agentOf(endpoint);
+    this.#agent = agentOf(endpoint, cancel);
     const options: Dockerode.DockerOptions & { readonly agent: Agent } = {
       ...NOT_FROM_THE_ENVIRONMENT,
       agent: this.#agent,
     };
+    const { DOCKER_HOST } = process.env;
+    delete process.env.DOCKER_HOST; // it would read files that are no matter of this engine, whatever we say
     try {
       this.#docker = new Dockerode(options);
-    } catch (error) {
-      // It reads these files whatever we say.
-      throw new DeployError('config', `DOCKER_CERT_PATH: ${(error as Error).message}`, {
-        hint: 'correct DOCKER_CERT_PATH, or unset it with DOCKER_HOST',
-      });
+    } finally {
+      if (DOCKER_HOST !== undefined) process.env.DOCKER_HOST = DOCKER_HOST;
     }
   }
 
@@ -49,8 +48,8 @@ export class DockerEngine implements AsyncDisposable {
       if (this.#cancel.aborted) give();
       return await this.#start(place, argv, attempt.signal);
     } catch (error) {
-      if (error instanceof DeployError) throw error;
       if (this.#cancel.aborted) throw new DeployError('interrupted', 'not begun: interrupted');
+      if (error instanceof DeployError) throw error;
       const said = attempt.signal.aborted ? `no answer within ${PATIENCE} s` : error;
       throw refusal(this.#endpoint.where, place.container, said);
     } finally {
@@ -70,9 +69,7 @@ export class DockerEngine implements AsyncDisposable {
       abortSignal,
     });
     const stream = await exec.start({ hijack: true, stdin: true, Tty: false, abortSignal });
-    const demux = (out: Sink, errors: Sink) =>
-      this.#docker.modem.demuxStream(stream, writable(out), writable(errors));
-    return processOf(stream, demux, () => exec.inspect());
+    return processOf(stream, () => exec.inspect());
   }
 
   /** By its id from here on: a container that is made anew under the same name is another one. */
@@ -99,10 +96,6 @@ export class DockerEngine implements AsyncDisposable {
   }
 }
 
-type Sink = (data: Buffer) => void;
-
-const writable = (write: Sink) => ({ write }) as unknown as NodeJS.WritableStream;
-
 /** Seconds that the engine may take to start a process. */
 const PATIENCE = 30;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -124,9 +117,9 @@ const NOT_FROM_THE_ENVIRONMENT = {
   ...{ ca: undefined, cert: undefined, key: undefined },
 } as const;
 
-function agentOf(endpoint: Endpoint): Agent {
+function agentOf(endpoint: Endpoint, cancel: AbortSignal): Agent {
   const createConnection: CreateConnection = (_, created) => {
-    endpoint.open().then(
+    endpoint.open(AbortSignal.any([cancel, AbortSignal.timeout(PATIENCE * 1000)])).then(
       (stream) => created(null, stream),
       (error) => created(error),
     );

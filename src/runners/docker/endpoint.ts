@@ -5,38 +5,41 @@ import { homedir, userInfo } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { connect as connectSecurely } from 'node:tls';
 import { DeployError } from '../../errors.ts';
+import { mask } from '../../secrets.ts';
 
 /** The way to an engine. */
 export interface Endpoint {
   /** For people, behind "the Docker engine": `here`, `on web1`. */
   readonly where: string;
-  /** Another connection. Throws a DeployError that names the cure. */
-  open(): Promise<Duplex>;
+  /** Another connection; the signal ends an attempt. Throws a DeployError that names the cure. */
+  open(signal: AbortSignal): Promise<Duplex>;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** The engine that `docker` would use: DOCKER_HOST, else the context, else the first of the usual sockets that answers. */
 export function localEndpoint(env: Env): Endpoint {
-  let way: Promise<() => Promise<Duplex>> | undefined;
+  let way: Promise<Way> | undefined;
   return {
     where: 'here',
-    open: async () => {
-      way ??= wayTo(env);
-      return (await way)();
+    open: async (signal) => {
+      way ??= wayTo(env, signal);
+      return (await way)(signal);
     },
   };
 }
 
-async function wayTo(env: Env): Promise<() => Promise<Duplex>> {
+type Way = (signal: AbortSignal) => Promise<Duplex>;
+
+async function wayTo(env: Env, signal: AbortSignal): Promise<Way> {
   const named = await namedEngine(env);
   if (named !== undefined) return wayToAddress(named, env);
   const sockets = usualSockets(env);
   let refused: { readonly path: string; readonly error: NodeJS.ErrnoException } | undefined;
   for (const path of sockets) {
     try {
-      (await opened({ path })).destroy();
-      return () => toSocket(path);
+      (await opened({ path }, signal)).destroy();
+      return (later) => toSocket(path, later);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         refused ??= { path, error: error as Error };
@@ -105,27 +108,27 @@ async function json(path: string): Promise<Readonly<Record<string, unknown>> | u
   }
 }
 
-async function wayToAddress(named: Named, env: Env): Promise<() => Promise<Duplex>> {
+async function wayToAddress(named: Named, env: Env): Promise<Way> {
   const { address, by, certificates } = named;
   const [, kind, rest = ''] = /^(\w+):\/\/(.*)$/.exec(address) ?? [];
-  if (kind === 'unix' && rest.startsWith('/')) return () => toSocket(rest);
+  if (kind === 'unix' && rest.startsWith('/')) return (signal) => toSocket(rest, signal);
   const url = kind === 'tcp' && URL.canParse(address) ? new URL(address) : undefined;
   if (url?.hostname) {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const port = Number(url.port || (certificates ? 2376 : 2375));
-    return () => toHost(host, port, by, certificates);
+    return (signal) => toHost({ host, port }, named, signal);
   }
   const usual = env.DOCKER_HOST ? 'unset it' : 'or "docker context use default"';
-  throw new DeployError('config', `${by} is ${address}, which is not used`, {
+  throw new DeployError('config', `${by} is ${mask(address, [])}, which is not used`, {
     hint:
       kind === 'ssh'
-        ? `give the site "host: ${rest}" instead (or -H), whose host key is verified; ${usual} for containers here`
+        ? `give the site "host: ${rest.replace(/:[^@]*@/, '@')}" instead (or -H), whose host key is verified; ${usual} for containers here`
         : `unix:///PATH and tcp://HOST:PORT can be; ${usual}`,
   });
 }
 
-const toSocket = (path: string): Promise<Duplex> =>
-  opened({ path }).catch((error) => {
+const toSocket = (path: string, signal: AbortSignal): Promise<Duplex> =>
+  opened({ path }, signal).catch((error) => {
     throw socketError(path, error);
   });
 
@@ -143,14 +146,16 @@ function socketError(path: string, { code, message }: NodeJS.ErrnoException): De
   });
 }
 
-async function toHost(host: string, port: number, by: string, folder: string | undefined) {
+async function toHost(
+  { host, port }: { readonly host: string; readonly port: number },
+  { by, certificates: folder }: Named,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const [ca, cert, key] = folder === undefined ? [] : await certificatesIn(folder, by);
   try {
-    if (folder === undefined) return await opened({ host, port });
-    const [ca, cert, key] = await Promise.all(
-      ['ca.pem', 'cert.pem', 'key.pem'].map((name) => readFile(`${folder}/${name}`)),
-    );
+    if (folder === undefined) return await opened({ host, port }, signal);
     const socket = connectSecurely({ host, port, ca, cert, key });
-    return await ready(socket, 'secureConnect');
+    return await ready(socket, 'secureConnect', signal);
   } catch (error) {
     throw new DeployError(
       'unreachable',
@@ -162,14 +167,31 @@ async function toHost(host: string, port: number, by: string, folder: string | u
   }
 }
 
-const opened = (to: NetConnectOpts): Promise<Socket> => ready(connect(to), 'connect');
+const certificatesIn = (folder: string, by: string): Promise<readonly Buffer[]> =>
+  Promise.all(['ca.pem', 'cert.pem', 'key.pem'].map((name) => readFile(`${folder}/${name}`))).catch(
+    (error: Error) => {
+      throw new DeployError('config', `the certificates for ${by}: ${error.message}`, {
+        hint: `correct DOCKER_CERT_PATH, or make the Docker context anew`,
+      });
+    },
+  );
 
-function ready(socket: Socket, event: 'connect' | 'secureConnect'): Promise<Socket> {
-  return new Promise((resolve, reject) => {
+const opened = (to: NetConnectOpts, signal: AbortSignal): Promise<Socket> =>
+  ready(connect(to), 'connect', signal);
+
+function ready(
+  socket: Socket,
+  event: 'connect' | 'secureConnect',
+  signal: AbortSignal,
+): Promise<Socket> {
+  const give = () => socket.destroy(new Error('no answer in time'));
+  if (signal.aborted) give();
+  signal.addEventListener('abort', give);
+  return new Promise<Socket>((resolve, reject) => {
     socket.once('error', reject);
     socket.once(event, () => {
       socket.off('error', reject);
       resolve(socket);
     });
-  });
+  }).finally(() => signal.removeEventListener('abort', give));
 }

@@ -13,11 +13,7 @@ interface Known {
  * A process whose bytes come multiplexed over a stream of the engine. How it ended is what the engine says once the
  * stream has come to its end; of one that broke, the engine knows nothing that could be trusted.
  */
-export function processOf(
-  stream: Duplex,
-  demux: (out: (data: Buffer) => void, errors: (data: Buffer) => void) => void,
-  inspect: () => Promise<Known>,
-): RemoteProcess {
+export function processOf(stream: Duplex, inspect: () => Promise<Known>): RemoteProcess {
   const onOutput: ((data: Buffer) => void)[] = [];
   const onErrors: ((data: Buffer) => void)[] = [];
   let beginning = '';
@@ -26,7 +22,8 @@ export function processOf(
   const listen = () => {
     if (listening) return;
     listening = true;
-    demux(
+    demultiplex(
+      stream,
       (data) => {
         if (beginning.length < 1000) beginning += data.toString('utf8', 0, 1000);
         for (const hear of onOutput) hear(data);
@@ -63,6 +60,30 @@ export function processOf(
     },
   };
 }
+
+/**
+ * Parts the frames of the engine: 1 for output or 2 for errors, three bytes of nothing, the length (4 bytes, big endian),
+ * the bytes. docker-modem's own calls itself for each frame: thousands of small ones at once overflow its stack.
+ */
+function demultiplex(
+  stream: Duplex,
+  out: (data: Buffer) => void,
+  errors: (data: Buffer) => void,
+): void {
+  let rest: Buffer = Buffer.alloc(0);
+  stream.on('data', (data: Buffer) => {
+    rest = rest.length === 0 ? data : Buffer.concat([rest, data]);
+    while (rest.length >= HEAD) {
+      const end = HEAD + rest.readUInt32BE(4);
+      if (rest.length < end) return;
+      const hear = rest[0] === 2 ? errors : out;
+      hear(rest.subarray(HEAD, end));
+      rest = rest.subarray(end);
+    }
+  });
+}
+
+const HEAD = 8;
 
 /** A moment lies between the end of the stream and that of the process in the engine's books. */
 async function endingOf(inspect: () => Promise<Known>, beginning: string): Promise<Ending> {

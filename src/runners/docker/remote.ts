@@ -6,23 +6,31 @@ import type { Endpoint } from './endpoint.ts';
 /** The engine of a host, through the SSH connection that is there: no port is opened, and no other login made. */
 export function remoteEndpoint(host: Host): Endpoint {
   let socket = USUAL;
+  const opened = async () => {
+    try {
+      return asSocket(await host.socket(socket));
+    } catch (error) {
+      if (error instanceof DeployError) throw error;
+      socket = await socketThere(host, socket);
+      return asSocket(
+        await host.socket(socket).catch(() => {
+          throw notForwarded(host, socket);
+        }),
+      );
+    }
+  };
   return {
     where: `on ${host.name}`,
-    open: async () => {
-      try {
-        return asSocket(await host.socket(socket));
-      } catch (error) {
-        if (error instanceof DeployError) throw error;
-        socket = await socketThere(host, socket);
-        return asSocket(
-          await host.socket(socket).catch(() => {
-            throw notForwarded(host, socket);
-          }),
-        );
-      }
-    },
+    open: (signal) => Promise.race([opened(), givenUp(signal)]),
   };
 }
+
+const givenUp = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const give = () => reject(new Error('no answer in time'));
+    if (signal.aborted) give();
+    signal.addEventListener('abort', give);
+  });
 
 const USUAL = '/var/run/docker.sock';
 
