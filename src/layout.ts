@@ -33,6 +33,8 @@ export const RUN_FILES = {
   address: sh`"$RUN/address"`,
   /** There once only an answer of the site can prove what is served: its processes are hidden from us. */
   answerDecides: sh`"$RUN/answer-decides"`,
+  /** There if a Gunicorn was seen that does not listen yet. */
+  addressLater: sh`"$RUN/address-later"`,
   /** The commit to deploy, 40 hex digits. */
   commit: sh`"$RUN/commit"`,
   /** `none`, `empty` or `pending`. */

@@ -171,18 +171,22 @@ const isElsewhere = ({ origin, socket }: HealthCheck): boolean =>
  * be one. With `auto` the release is good without any, and the health check is left out then.
  */
 function checkAddress({ healthCheck, restart }: Site): readonly Script[] {
-  if (healthCheck === undefined || isElsewhere(healthCheck) || restart.some(isGunicorn)) return [];
+  if (healthCheck === undefined || isElsewhere(healthCheck) || restart.some(mayStartOne)) return [];
   const known = [
     sh`[ -s ${RUN_FILES.address} ]`,
-    ...restart.flatMap(({ kind }, index) => {
-      if (kind === 'command') return sh`[ ! -L current ]`;
-      return kind === 'touch' || kind === 'none' ? [] : sh`[ -e ${servicesSeen(index)} ]`;
-    }),
+    sh`[ -e ${RUN_FILES.addressLater} ]`,
+    ...restart.flatMap(({ kind }, index) =>
+      kind === 'touch' || kind === 'none' ? [] : sh`[ -e ${servicesSeen(index)} ]`,
+    ),
   ];
   const problem = `health_check: no Gunicorn is known that ${healthCheck.path} could be asked of: ${adviceFor(healthCheck)}`;
   const either = known.reduce((all, each) => sh`${all} || ${each}`);
   return [sh`{ ${either} || { answer problem ${problem}; false; }; }`];
 }
+
+/** What no look at what runs tells, for it may be what brings back a server that has died. */
+const mayStartOne = (service: Restart): boolean =>
+  isGunicorn(service) || service.kind === 'command';
 
 const adviceFor = ({ path }: HealthCheck): string =>
   `give it a url or a socket, such as http://127.0.0.1:8000${path}`;

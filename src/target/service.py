@@ -61,9 +61,12 @@ def check(asked: Arguments) -> None:
     if problem:
         answer("problem", problem)
     elif state.running:
-        found = [each for master in gunicorns(state) for each in listens_at(master)]
+        masters = gunicorns(state)
+        found = [each for master in masters for each in listens_at(master)]
         if found:
             address.note(found, asked.address_file)
+        elif masters and asked.address_file:  # it dies again and again before it listens: the next release may not
+            open(f"{asked.address_file}-later", "w", encoding="ascii").close()
     elif asked.state:
         with open(asked.state, "w", encoding="ascii") as file:
             file.write("stopped\n")
@@ -151,7 +154,9 @@ def bring(one: Manager, asked: Arguments, deadline: float) -> None:
     problem = one.problem()
     if problem:
         fail(problem)
-    state = one.known_state(time.monotonic() + STARTS)
+    began = time.monotonic()
+    state = one.known_state(began + STARTS)
+    deadline += time.monotonic() - began
     before = set(state.tree())
     reloaded = gunicorns(state)
     if hang_up_is_enough(one, state, reloaded, asked):

@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Lab, lab, SITE } from '../support/lab.ts';
+import { quote } from '../../src/shell.ts';
+import { freePort, type Lab, lab, SITE } from '../support/lab.ts';
 
 let world: Lab;
 
@@ -35,15 +37,29 @@ test('a path, and a command that starts no Gunicorn on the first deploy: it is u
 test('a path, and a command that restarts a Gunicorn', async () => {
   expect(await deploy({ restart: 'none' })).toMatchObject({ exitCode: 0 });
   const command = `kill -HUP "$(cat '${world.root.replaceAll("'", "'\\''")}/g.pid')"`;
-  const none = await deploy({ ...PATH, restart: { command } });
+  const none = await deploy({ ...PATH, restart: { command: 'true' } });
   expect(none, none.stderr).toMatchObject({ exitCode: 1 });
   expect(none.stderr).toContain('give it a url or a socket');
 
-  const { address } = await world.serve();
+  const { address, stop } = await world.serve();
   await world.project.commit('Two', { VERSION: '2\n' });
   const ran = await deploy({ ...PATH, restart: { command } });
   expect(ran, ran.stderr).toMatchObject({ exitCode: 0 });
   expect(ran.stderr).toContain(
     `http://127.0.0.1:${'port' in address && address.port}/version: 200 in`,
   );
+  await stop();
+});
+
+test('a path, and a command that brings back a server that has died', async () => {
+  const [port, pid] = [await freePort(), `${world.root}/died.pid`];
+  const current = quote(`${world.site}/current`);
+  const command = [
+    `SECRET_KEY=x ${current}/.venv/bin/python ${current}/.venv/bin/gunicorn --chdir ${current} --daemon`,
+    `--bind 127.0.0.1:${port} --pid ${quote(pid)} --no-control-socket config.wsgi`,
+  ].join(' ');
+  const ran = await deploy({ ...PATH, restart: { command } });
+  process.kill(Number(await readFile(pid, 'utf8')), 'SIGTERM');
+  expect(ran, ran.stderr).toMatchObject({ exitCode: 0 });
+  expect(ran.stderr).toContain(`http://127.0.0.1:${port}/version: 200 in`);
 });
