@@ -12,6 +12,8 @@ export const migrate: Step = {
       none) skip 'the settings name no DATABASES' ;;
       empty) skip 'no migrations to apply' ;;
     esac
+    # what takes them back must be on the disk before they are applied
+    sync -f releases/"$RELEASE" 2>/dev/null || sync
     django migrations.py "$RELEASE" DEPLOYER_OPERATION=apply`,
   undo: () => sh`
     [ -e ${RUN_FILES.appliedBefore} ] || exit 0

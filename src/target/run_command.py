@@ -46,7 +46,11 @@ def run_command(words: list[str], env: dict[str, str], limit: float | None = Non
         os.close(errors)
     status = os.waitpid(pid, 0)[1]
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-    return code, said[out].decode("utf-8", "surrogateescape"), said[errors].decode("utf-8", "surrogateescape")
+    return code, text(said[out]), text(said[errors])
+
+
+def text(said: bytes) -> str:
+    return said.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
 def hear(said: dict[int, bytes], limit: float | None) -> None:
