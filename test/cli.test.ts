@@ -26,12 +26,13 @@ const sitesOf = (names: readonly string[], root = folder.path) =>
     .join('');
 
 interface Surroundings {
+  readonly bin?: string;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-async function deployer(words: readonly string[], { cwd, env = {} }: Surroundings = {}) {
-  const { exitCode, stdout, stderr } = await execa(process.execPath, [BIN, ...words], {
+async function deployer(words: readonly string[], { bin = BIN, cwd, env = {} }: Surroundings = {}) {
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [bin, ...words], {
     cwd: cwd ?? folder.path,
     env: { PATH: process.env.PATH ?? '', HOME: folder.path, ...env },
     extendEnv: false,
@@ -262,8 +263,15 @@ test.each([
 ])('%s loads %j and no other library', async (words, expected) => {
   await writeFile(`${folder.path}/spy.mjs`, SPY);
   const spy = pathToFileURL(`${folder.path}/spy.mjs`).href;
+  const bin = `${folder.path}/file-by-file.mjs`; // a bundle names no packages
+  const cli = JSON.stringify(new URL('../build/cli.js', import.meta.url));
+  await writeFile(
+    bin,
+    `import { main } from ${cli};\nprocess.exitCode = await main(process.argv, process);\n`,
+  );
   const { exitCode, stderr } = await deployer(words.split(' '), {
     env: { NODE_OPTIONS: `--import=${spy}` },
+    bin,
   });
   expect(exitCode, stderr).toBe(0);
   const loaded = [...stderr.matchAll(/^loads (.*)$/gm)].map(([, name]) => name);

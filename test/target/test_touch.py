@@ -150,7 +150,8 @@ class Emperor(OneSite):
 
     def vassals(self, *names):
         one = self.start("--emperor", "vassals")
-        wait_for(lambda: len(processes.children(one.pid)) == len(names), 60)
+        files = {(f"{name}.ini",) for name in names}
+        wait_for(lambda: {processes.arguments(each.pid)[-1:] for each in processes.children(one.pid)} == files, 60)
         found = {processes.arguments(each.pid)[-1]: each for each in processes.children(one.pid)}
         for each in found.values():
             wait_for(lambda pid=each.pid: processes.listens_at(pid) and len(processes.children(pid)) == 2, 60)
