@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createProject } from '../support/django-project.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
 import { type TmpFolder, tmpFolder } from '../support/tmp.ts';
+import { endEngine } from './other-machine.ts';
 import { ALL_PROTECTIONS, type Changes, copyWith, expectThere } from './protections.ts';
 import { type Row, runRow } from './row.ts';
 import { brokenRows } from './rows/broken.ts';
@@ -16,13 +17,14 @@ import { networkRows } from './rows/network.ts';
 import { numberRows } from './rows/numbers.ts';
 import { outputRows } from './rows/output.ts';
 import { readOnlyRows } from './rows/read-only.ts';
-import { stepRows } from './rows/steps.ts';
+import { containerRows, stepRows } from './rows/steps.ts';
 import { togetherRows } from './rows/together.ts';
 import { wayBackRows } from './rows/way-back.ts';
 
 const ALL: readonly Row[] = [
   ...stepRows,
   ...cableRows,
+  ...containerRows,
   ...togetherRows,
   ...brokenRows,
   ...wayBackRows,
@@ -48,7 +50,10 @@ beforeAll(async () => {
   const project = await createProject(join(folder.path, 'project'));
   dependencies = await readyEnvironment(join(folder.path, 'environment'), project);
 });
-afterAll(() => folder?.[Symbol.asyncDispose]());
+afterAll(async () => {
+  await endEngine();
+  await folder?.[Symbol.asyncDispose]();
+});
 
 const copies = new Map<string, Promise<string>>();
 const copyOf = (changes: Changes): Promise<string> => {

@@ -4,7 +4,7 @@ import type { Protection } from './protections.ts';
 import { makeWorld, type World, type WorldOptions } from './world.ts';
 
 /** One fault. */
-export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder' | 'overSsh'> {
+export interface Row extends Pick<WorldOptions, 'settings' | 'prepare' | 'folder' | 'where'> {
   readonly name: string;
   /** What keeps this fault from doing harm: without it the row must fail. */
   readonly protection: Protection;

@@ -6,7 +6,7 @@ import { gitServer } from '../support/git-server.ts';
 import { type Account, type Lab, lab, type Ran, SITE, type Surroundings } from '../support/lab.ts';
 import { get, type RequestLoop, requestLoop, type Seen } from '../support/request-loop.ts';
 import { type Tree, treeOf } from '../support/tree.ts';
-import { environmentOf, type OtherMachine, otherMachine } from './other-machine.ts';
+import { type Elsewhere, environmentOf, type OtherMachine, otherMachine } from './other-machine.ts';
 import { endProcessesOf } from './processes.ts';
 import { type Watcher, watch } from './watcher.ts';
 
@@ -23,8 +23,8 @@ export interface WorldOptions extends Surroundings {
   /** The `commands.dependencies` that links an environment which is ready. */
   readonly dependencies: string;
   readonly settings?: Readonly<Record<string, unknown>>;
-  /** The site is on another machine. */
-  readonly overSsh?: boolean;
+  /** Where the site is, if not on this machine. */
+  readonly where?: Elsewhere;
   /** Before the first deploy: a filesystem to mount, a project to change. */
   readonly prepare?: (world: World) => Promise<void>;
 }
@@ -42,7 +42,7 @@ export interface World extends AsyncDisposable {
   readonly dependencies: string;
   /** Where the Git server listens that knows the password. */
   readonly gitPort: number;
-  /** Where the site is, if `overSsh`. */
+  /** Where the site is, if elsewhere. */
   readonly machine: OtherMachine | undefined;
   /** The release of the first deploy. */
   readonly first: string;
@@ -96,7 +96,9 @@ const shimmed = (root: string) => ({ PATH: `${root}/shims:${process.env.PATH}` }
 const QUICK_TIMES = { health_check: { path: '/health', timeout: 10, retries: 2, interval: 0.2 } };
 
 export async function makeWorld(options: WorldOptions): Promise<World> {
-  const made = await lab({}, { env: options.overSsh ? environmentOf : shimmed, ...options });
+  const { where } = options;
+  const env = where && ((root: string) => environmentOf(root, where));
+  const made = await lab({}, { env: env ?? shimmed, ...options });
   const { root, site, project } = made;
   const ends: (() => Promise<unknown>)[] = [];
   const dispose = async () => {
@@ -111,7 +113,7 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
     const server = await gitServer(project.path, `${root}/git`, GIT_USER, SECRETS.git);
     ends.push(async () => server[Symbol.asyncDispose]());
 
-    const machine = options.overSsh ? await otherMachine(root, `${root}/shims`) : undefined;
+    const machine = where && (await otherMachine(root, `${root}/shims`, where));
     ends.push(async () => machine?.[Symbol.asyncDispose]());
     const backups = `${root}/srv/backups`;
     const said: Said[] = [];

@@ -57,12 +57,14 @@ export interface Account {
 
 export const SITE = 'www.example.com';
 
+type Environment = Readonly<Record<string, string>>;
+
 /** What may be different about the world, besides the site's settings. */
 export interface Surroundings {
   /** The command line to run instead of what was built. */
   readonly bin?: string;
   /** What else is in the environment of all commands: `root` is the lab's folder. */
-  readonly env?: (root: string) => Readonly<Record<string, string>>;
+  readonly env?: (root: string) => Environment | Promise<Environment>;
   /** The name of the site's folder. */
   readonly folder?: string;
 }
@@ -81,7 +83,7 @@ export async function lab(
     HOME: process.env.HOME ?? root,
     LANG: 'C.UTF-8',
     USER: 'tester',
-    ...env?.(root),
+    ...(await env?.(root)),
   };
   const start = (...args: readonly string[]) => startCommand(bin, root, environment, args);
   const made: Lab = {

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import { STEP_NAMES, type StepName } from '../../../src/step-names.ts';
+import type { Cable } from '../../support/cable.ts';
 import { SITE } from '../../support/lab.ts';
 import type { Held } from '../held.ts';
-import type { OtherMachine } from '../other-machine.ts';
 import type { Row } from '../row.ts';
 import type { World } from '../world.ts';
 import {
@@ -50,7 +50,7 @@ export const cableRows: readonly Row[] = [
 ].map((row) => ({
   ...row,
   name: `${row.name}, over SSH`,
-  overSsh: true,
+  where: 'ssh' as const,
   quick: /silent|laptop/.test(row.name),
   representative: row.representative === true && row.name.includes('cable'),
 }));
@@ -61,7 +61,7 @@ async function pulled(
   held: Held,
   how: 'silence' | 'reset' | 'cut',
 ): Promise<void> {
-  const { cable } = world.machine as OtherMachine;
+  const cable = world.machine?.cable as Cable;
   cable[how]();
   await expectUnknown(step, held);
   cable.mend();

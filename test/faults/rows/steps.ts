@@ -5,6 +5,7 @@ import { type Ran, SITE } from '../../support/lab.ts';
 import { lockFree, said } from '../../support/under-way.ts';
 import { type Held, holdAt, killEverything } from '../held.ts';
 import { expectSettled } from '../invariants.ts';
+import type { Elsewhere } from '../other-machine.ts';
 import { kill } from '../processes.ts';
 import type { Protection } from '../protections.ts';
 import type { Row } from '../row.ts';
@@ -19,13 +20,17 @@ export interface Cut {
   readonly make: (world: World, step: StepName, held: Held) => ReturnType<Row['fault']>;
 }
 
-/** How a client meets its end. */
-export const CLIENT_CUTS: Readonly<Record<string, Cut>> = {
+const KILLED: Readonly<Record<string, Cut>> = {
   'kill -9 of the client': {
     protection: (step) => protectionOfAll(step) ?? 'a client that is gone is noticed',
     representative: ['release', 'migrate', 'restart'],
     make: clientKilled,
   },
+};
+
+/** How a client meets its end. */
+export const CLIENT_CUTS: Readonly<Record<string, Cut>> = {
+  ...KILLED,
   'Ctrl-C': {
     protection: (step) => protectionOfCancel(step),
     representative: ['code', 'activate', 'cleanup'],
@@ -216,8 +221,13 @@ async function expectLive(world: World, state: State): Promise<void> {
   expect(await world.served()).toEqual([await currentVersion(world)]);
 }
 
-async function sessionKilled(world: World, step: StepName, held: Held): Promise<Ran> {
+function sessionKilled(world: World, step: StepName, held: Held): Promise<Ran> {
   kill(held.session);
+  return lost(world, step, held);
+}
+
+/** Nothing that could go on does. */
+async function lost(world: World, step: StepName, held: Held): Promise<Ran> {
   const { exitCode, stderr } = await held.client;
   expect(exitCode, stderr).toBe(7);
   expect(stderr).toContain('outcome unknown: the connection was lost in ');
@@ -257,3 +267,35 @@ const became = (step: StepName): string => (step === 'cleanup' ? 'it stays' : 'i
 
 /** Every step of a deploy, cut in every way. */
 export const stepRows: readonly Row[] = cutRows(STEP_NAMES, { ...CLIENT_CUTS, ...OTHER_CUTS });
+
+const DECISIVE: readonly StepName[] = ['code', 'migrate', 'activate', 'restart'];
+
+const CONTAINER_CUTS: Readonly<Record<string, Cut>> = {
+  'the container is restarted': {
+    protection: (step) => protectionOfDead(step, 'deploy'),
+    representative: [],
+    make: async (world, step, held) => {
+      await world.machine?.restart();
+      return lost(world, step, held);
+    },
+  },
+};
+
+const within = (rows: readonly Row[], where: Elsewhere): readonly Row[] =>
+  rows.map((row) => ({
+    ...row,
+    name: `${row.name}, ${where}`,
+    representative: false,
+    needsRoot: true,
+    where,
+  }));
+
+/** The same where the site is in a container; test/docker/lost.test.ts does it in every step, with less to see. */
+export const containerRows: readonly Row[] = [
+  ...within(cutRows(DECISIVE, KILLED), 'container'),
+  ...within(cutRows(DECISIVE, KILLED), 'container over ssh'),
+  ...within(cutRows(['lock', ...DECISIVE, 'unlock'], CONTAINER_CUTS), 'container').map((row) => ({
+    ...row,
+    quick: true,
+  })),
+];
