@@ -41,7 +41,9 @@ export const currentRows: readonly Row[] = Object.entries(INSTEAD).map(
     protection: 'what current is, is looked at before anything is changed',
     fault: async (world) => {
       await world.change({ migrated: false });
-      world.watcher.stop(); // what follows is no doing of ours
+      // What follows is no doing of ours: a worker imports through `current` what it has not needed until now.
+      world.watcher.stop();
+      await world.seen();
       await rm(`${world.site}/current`);
       await make(world);
       const before = await world.state();
