@@ -87,7 +87,7 @@ async function makeRepository(path: string): Promise<string> {
       ...{ name: 'example', version: '1.0.0', lockfileVersion: 3, requires: true },
       packages: { '': { name: 'example', version: '1.0.0' } },
     }),
-    Procfile: `web: env/bin/gunicorn --no-control-socket --bind unix:web.sock config.wsgi\n`,
+    Procfile: `web: exec env/bin/gunicorn --no-control-socket --bind unix:web.sock config.wsgi\n`,
     'backend/requirements.txt': requirements,
     'backend/project/manage.py': (await readFile(`${path}/manage.py`, 'utf8')).replaceAll(
       'config.settings',

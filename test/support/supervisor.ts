@@ -60,6 +60,7 @@ export async function supervisor(
     extendEnv: false,
     reject: false,
     stdio: 'ignore',
+    forceKillAfterDelay: false, // it ends when its programs have
   });
   const ask = async (...words: readonly string[]) => {
     return (await execa(`${venv}/bin/supervisorctl`, ['-c', config, ...words], { reject: false }))
