@@ -1,10 +1,11 @@
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { createProject, type Project } from '../support/django-project.ts';
 import { APP } from '../support/docker-images.ts';
 import { type DockerWorld, dockerWorld } from '../support/docker-world.ts';
 import { exists, SITE } from '../support/lab.ts';
+import { publicKey, sshd } from '../support/sshd.ts';
 
 vi.setConfig({ testTimeout: 400_000 });
 
@@ -23,7 +24,7 @@ const connections = () => world.server.log().match(/Accepted publickey/g)?.lengt
 
 /** Who a site is deployed as tells where: each notes its pid namespace, too. */
 const site = (name: string, settings: Readonly<Record<string, unknown>>) => ({
-  repository: settings.runner === undefined ? local.path : world.world.project.path,
+  repository: name === 'local.example.com' ? local.path : world.world.project.path,
   branch: 'main',
   deploy_path: pathOf(name),
   backup_path: `${pathOf(name)}/backups`,
@@ -36,11 +37,17 @@ const site = (name: string, settings: Readonly<Record<string, unknown>>) => ({
 
 const where = async (name: string) => (await readFile(`${pathOf(name)}/where`, 'utf8')).trim();
 
-test('sites here, on a host, in a container here and in one on the host: one run, one connection, one summary', async () => {
+test('sites here, on two hosts, in a container here and in one on a host: one run, one connection each, one summary', async () => {
+  const key = await publicKey(`${world.root}/client_key`);
+  await using second = await sshd(world.root, { authorized: key });
+  await appendFile(`${world.root}/known_hosts`, second.knownHosts);
   const container = { runner: 'docker', docker_user: APP };
   const sites = {
     'local.example.com': site('local.example.com', {}),
     'ssh.example.com': site('ssh.example.com', { runner: 'ssh', host: world.host }),
+    'second.example.com': site('second.example.com', {
+      host: `${world.world.user.name}@127.0.0.1:${second.port}`,
+    }),
     'docker.example.com': site('docker.example.com', { ...container, docker_container: 'web' }),
     'there.example.com': site('there.example.com', {
       ...{ ...container, docker_container: 'there', host: world.host },
@@ -54,8 +61,9 @@ test('sites here, on a host, in a container here and in one on the host: one run
     Object.keys(sites).map((name) => [name, 'ok']),
   );
   expect(connections() - before).toBe(1);
+  expect(second.log().match(/Accepted publickey/g)).toHaveLength(1);
   const spaces = await Promise.all(Object.keys(sites).map(where));
-  expect(spaces[0]).toBe(spaces[1]);
+  expect(new Set(spaces.slice(0, 3)).size).toBe(1);
   expect(new Set(spaces).size).toBe(3);
   expect(await stat(`${pathOf('there.example.com')}/current/`)).toMatchObject({
     uid: world.world.user.uid,
@@ -89,6 +97,11 @@ test('whatever the values, nothing of them reaches a shell of this machine, and 
     await writeFile(`${bin}/${name}`, record);
     await chmod(`${bin}/${name}`, 0o755);
   }
+  const odd = "it's $(touch pwned); touch pwned * && x";
+  await world.change(async (project) => {
+    const requirements = await readFile(`${project.path}/requirements.txt`, 'utf8');
+    await project.commit('Odd names', { [`re q/${odd}.txt`]: requirements });
+  });
   const folder = `${world.root}/srv/it's; touch pwned; * && touch pwned | y > z (x)`;
   await world.configure({
     deploy_path: folder,
@@ -96,9 +109,15 @@ test('whatever the values, nothing of them reaches a shell of this machine, and 
     env: { SECRET_KEY: NASTY, ODD: NASTY, PIP_NO_COMPILE: '1' },
     shared_dirs: ['data', "med'ia; touch pwned"],
     writable_dirs: ["med'ia; touch pwned"],
+    shared_files: [`${odd}.env`],
+    env_file: `${odd}.env`,
+    requirements: `re q/${odd}.txt`,
     hooks: { after_static: 'printf %s "$ODD" > "$DEPLOYER_SITE odd"' },
   });
   const path = `${bin}:${process.env.PATH}`;
+  const refused = await world.start(['deploy', SITE], { PATH: path });
+  expect(refused.stderr).toContain(`${odd}.env`);
+  await writeFile(`${folder}/shared/${odd}.env`, `FROM_THE_FILE=${NASTY}\n`);
   const { exitCode, stderr } = await world.start(['deploy', SITE], { PATH: path });
   expect(exitCode, String(stderr)).toBe(0);
   expect(await readFile(`${folder}/current/${SITE} odd`, 'utf8')).toBe(NASTY);
