@@ -41,7 +41,9 @@ export const currentRows: readonly Row[] = Object.entries(INSTEAD).map(
     protection: 'what current is, is looked at before anything is changed',
     fault: async (world) => {
       await world.change({ migrated: false });
-      // What follows is no doing of ours: a worker imports through `current` what it has not needed until now.
+      // What follows is no doing of ours: a worker that boots now would die, and one that has booted imports through
+      // `current` what it has not needed until now.
+      expect(await world.deployer('restart', SITE)).toMatchObject({ exitCode: 0 });
       world.watcher.stop();
       await world.seen();
       await rm(`${world.site}/current`);
