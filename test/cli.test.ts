@@ -122,7 +122,7 @@ test('what is said to do next finds the same configuration', async () => {
   expect(stderr).toContain(`then run ${command} again`);
 });
 
-test('a site is named as a word, as an option, or as both alike; the only one need not be named', async () => {
+test('a site is named as a word, as an option, or as both alike', async () => {
   const scripts = await Promise.all(
     [
       ['www.example.com'],

@@ -2,8 +2,6 @@ import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
 import { DeployError } from '../errors.ts';
 import type { DockerEngine } from './docker/container.ts';
-import { localEndpoint } from './docker/endpoint.ts';
-import { remoteEndpoint } from './docker/remote.ts';
 import { localRunner } from './local.ts';
 import type { Runner } from './runner.ts';
 import type { Host } from './ssh/host.ts';
@@ -29,7 +27,11 @@ export function openConnections(options: SshOptions): Connections {
         'forward_agent: the SSH agent does not reach into a container; give it a key of its own',
       );
     const host = site.host === undefined ? undefined : await hostOf(site, warn);
-    const { DockerEngine } = await import('./docker/container.ts');
+    const [{ DockerEngine }, { localEndpoint }, { remoteEndpoint }] = await Promise.all([
+      import('./docker/container.ts'),
+      import('./docker/endpoint.ts'),
+      import('./docker/remote.ts'),
+    ]);
     const there = host ? remoteEndpoint(host) : localEndpoint(options.env);
     const engine = engines.get(host) ?? new DockerEngine(there, options.cancel);
     engines.set(host, engine);
