@@ -1,5 +1,7 @@
-import { chmod, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import ssh2 from 'ssh2';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { Hosts } from '../../src/runners/ssh/hosts.ts';
 import { makeKey, publicKey, type Sshd, sshd } from '../support/sshd.ts';
 import { ordinaryUser, type TmpFolder, tmpFolder } from '../support/tmp.ts';
@@ -11,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => tmp?.[Symbol.asyncDispose]());
 
-async function hostOf(server: Sshd, key: string, hosts: Hosts[]) {
+async function hostOf(server: Pick<Sshd, 'port' | 'knownHosts'>, key: string, hosts: Hosts[]) {
   const file = `${tmp.path}/known_hosts ${server.port}`;
   await writeFile(file, server.knownHosts);
   const env = { PATH: process.env.PATH, DEPLOYER_IDENTITY: key, DEPLOYER_KNOWN_HOSTS: file };
@@ -50,3 +52,48 @@ test.each(['ed25519', 'ecdsa', 'rsa'] as const)(
     for (const each of hosts) await each[Symbol.asyncDispose]();
   },
 );
+
+test('a host with another server than OpenSSH: everything goes its usual way', async () => {
+  const [key, hostKey] = await Promise.all(
+    ['for it', 'its own'].map((name) => makeKey(`${tmp.path}/${name}`)),
+  );
+  const shown: boolean[] = [];
+  const server = new ssh2.Server(
+    { hostKeys: [await readFile(hostKey as string)] },
+    (connection) => {
+      connection.on('error', () => {});
+      connection.on('authentication', (context) => {
+        if (context.method !== 'publickey') return context.reject(['publickey']);
+        shown.push(context.signature !== undefined);
+        context.accept();
+      });
+      connection.on('session', (accept) =>
+        accept().on('exec', (granted) => {
+          const channel = granted();
+          channel.on('data', (data: Buffer) => channel.write(data));
+          channel.on('end', () => {
+            channel.exit(0);
+            channel.end();
+          });
+        }),
+      );
+    },
+  );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const knownHosts = `[127.0.0.1]:${port} ${await publicKey(hostKey as string)}\n`;
+  const hosts: Hosts[] = [];
+  const host = await hostOf({ port, knownHosts }, key as string, hosts);
+  expect(shown, 'asked first, then signed').toEqual([false, true]);
+  const echo = await host.start(['cat']);
+  let heard = '';
+  echo.onOutput((data) => {
+    heard += data;
+    if (heard === 'all of it') echo.release();
+  });
+  echo.write(Buffer.from('all '));
+  echo.write(Buffer.from('of it'));
+  await vi.waitFor(() => expect(heard).toBe('all of it'));
+  for (const each of hosts) await each[Symbol.asyncDispose]();
+  server.close();
+});

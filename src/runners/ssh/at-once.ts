@@ -19,6 +19,7 @@ export function signAtOnce(client: Client, key: ParsedKey): void {
   const { authPK } = protocol;
   protocol.authPK = (user, shown, algorithm, sign) => {
     const own =
+      isOpenSsh(client) && // it has only now said what it is
       sign === undefined &&
       algorithm === undefined &&
       key.getPublicSSH().equals(shown.getPublicSSH());
@@ -45,7 +46,7 @@ export async function askFor(
   command: string,
   options: ExecOptions,
 ): Promise<Asked> {
-  const protocol = privateParts(client);
+  const protocol = isOpenSsh(client) ? privateParts(client) : undefined;
   const request = Buffer.from(command); // ssh2 passes it on as it is, so that it can be told from another's
   const sent = protocol && sending(protocol, request);
   const channel = new Promise<ClientChannel>((resolve, reject) => {
@@ -108,12 +109,13 @@ function sending(protocol: Protocol, request: Buffer): Promise<number> {
 }
 
 function privateParts(client: Client): Protocol | undefined {
-  const { _protocol, _remoteVer } = client as unknown as {
-    readonly _protocol?: Partial<Protocol>;
-    readonly _remoteVer?: string;
-  };
+  const { _protocol } = client as unknown as { readonly _protocol?: Partial<Protocol> };
   const names = ['authPK', 'exec', 'channelData'] as const;
   const known = names.every((name) => typeof _protocol?.[name] === 'function');
-  const isOpenSsh = _remoteVer === undefined || _remoteVer.startsWith('OpenSSH_');
-  return known && isOpenSsh ? (_protocol as Protocol) : undefined;
+  return known ? (_protocol as Protocol) : undefined;
+}
+
+function isOpenSsh(client: Client): boolean {
+  const { _remoteVer } = client as unknown as { readonly _remoteVer?: string };
+  return _remoteVer?.startsWith('OpenSSH_') === true;
 }
