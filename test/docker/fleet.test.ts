@@ -1,4 +1,5 @@
 import { appendFile, chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { createProject, type Project } from '../support/django-project.ts';
@@ -87,6 +88,7 @@ test('-H sends a site in a container to that container on the host', async () =>
   expect(stderr).toContain(`(docker web on ${world.host})`);
 });
 
+const BRANCH = "it's;$(touch${IFS}pwned)&&x";
 const NASTY = `it's $(touch pwned) \`touch pwned\`; touch pwned * ? "q" && x | y > z`;
 
 test('whatever the values, nothing of them reaches a shell of this machine, and its tools are not used', async () => {
@@ -101,6 +103,7 @@ test('whatever the values, nothing of them reaches a shell of this machine, and 
   await world.change(async (project) => {
     const requirements = await readFile(`${project.path}/requirements.txt`, 'utf8');
     await project.commit('Odd names', { [`re q/${odd}.txt`]: requirements });
+    await execa('git', ['branch', BRANCH], { cwd: project.path });
   });
   const folder = `${world.root}/srv/it's; touch pwned; * && touch pwned | y > z (x)`;
   await world.configure({
@@ -111,6 +114,8 @@ test('whatever the values, nothing of them reaches a shell of this machine, and 
     writable_dirs: ["med'ia; touch pwned"],
     shared_files: [`${odd}.env`],
     env_file: `${odd}.env`,
+    branch: BRANCH,
+    health_check: { path: "/it's;$(touch%20pwned)", url: 'http://127.0.0.1:1', retries: 0 },
     requirements: `re q/${odd}.txt`,
     hooks: { after_static: 'printf %s "$ODD" > "$DEPLOYER_SITE odd"' },
   });
