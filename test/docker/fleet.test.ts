@@ -1,4 +1,4 @@
-import { appendFile, chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
@@ -103,18 +103,27 @@ test('whatever the values, nothing of them reaches a shell of this machine, and 
   await world.change(async (project) => {
     const requirements = await readFile(`${project.path}/requirements.txt`, 'utf8');
     await project.commit('Odd names', { [`re q/${odd}.txt`]: requirements });
-    await execa('git', ['branch', BRANCH], { cwd: project.path });
+    const git = (...words: readonly string[]) => execa('git', words, { cwd: project.path });
+    await git('checkout', '--quiet', '-b', BRANCH);
+    await mkdir(`${project.path}/${odd}`);
+    await git('mv', 'config', 'guestbook', 'manage.py', 'VERSION', odd);
+    await project.commit('An odd folder', {});
+    await git('checkout', '--quiet', 'main');
   });
+  const python = `${world.root}/py;$(touch pwned)'thon`;
+  await symlink('/usr/bin/python3', python);
   const folder = `${world.root}/srv/it's; touch pwned; * && touch pwned | y > z (x)`;
   await world.configure({
     deploy_path: folder,
     backup_path: `${folder}/back'ups; touch pwned`,
     env: { SECRET_KEY: NASTY, ODD: NASTY, PIP_NO_COMPILE: '1' },
-    shared_dirs: ['data', "med'ia; touch pwned"],
+    shared_dirs: [`${odd}/data`, "med'ia; touch pwned"],
     writable_dirs: ["med'ia; touch pwned"],
     shared_files: [`${odd}.env`],
     env_file: `${odd}.env`,
     branch: BRANCH,
+    project_path: odd,
+    python,
     health_check: { path: "/it's;$(touch%20pwned)", url: 'http://127.0.0.1:1', retries: 0 },
     requirements: `re q/${odd}.txt`,
     hooks: { after_static: 'printf %s "$ODD" > "$DEPLOYER_SITE odd"' },
