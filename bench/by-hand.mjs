@@ -19,7 +19,6 @@ export const STUBS = {
     shared_files: ['settings.ini'],
     restart: { command: 'echo restarted' },
     commands: { dependencies: './install' },
-    hooks: { before_check: '[ -e shared/settings.ini ] || : > shared/settings.ini' },
   },
 };
 
@@ -94,7 +93,6 @@ ls -1d backups/* | sort -r | tail -n +6 | xargs -r rm -f
 
 /** The work of STUBS.site. */
 export const stubbedByHand = (repository, place) => `${begin(place)}
-[ -e shared/settings.ini ] || : > shared/settings.ini
 ${codeOf(repository)}
 ln -s ../../shared/settings.ini "$release/settings.ini"
 cd "$release"

@@ -168,7 +168,10 @@ async function compare(name, way, project, { byHand, deploy }) {
 }
 
 function place(name) {
-  return folderOf(user, join(folder, 'srv', name));
+  const path = folderOf(user, join(folder, 'srv', name));
+  folderOf(user, join(path, 'shared'));
+  writeFileSync(join(path, 'shared/settings.ini'), '');
+  return path;
 }
 
 function at(project, path, way) {

@@ -36,6 +36,7 @@ export class Conversation {
   readonly outcome: Promise<Outcome>;
   readonly #process: RemoteProcess;
   readonly #plan: Plan;
+  readonly #tools: () => Buffer;
   readonly #options: ConversationOptions;
   readonly #frames = new FrameReader(GREETING);
   readonly #beat: NodeJS.Timeout;
@@ -53,9 +54,16 @@ export class Conversation {
   #served: Served = { proven: true };
   #servedAgain: Served = { proven: true };
 
-  constructor(process: RemoteProcess, plan: Plan, options: ConversationOptions) {
+  /** `tools`: the frame with the programs that steps call, for a target that does not have them yet. */
+  constructor(
+    process: RemoteProcess,
+    plan: Plan,
+    tools: () => Buffer,
+    options: ConversationOptions,
+  ) {
     this.#process = process;
     this.#plan = plan;
+    this.#tools = tools;
     this.#options = options;
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -114,6 +122,7 @@ export class Conversation {
   }
 
   readonly #hears: Readonly<Record<string, (words: readonly string[]) => void>> = {
+    T: () => this.#process.write(this.#tools()),
     I: ([, , stale]) => this.#locked(stale),
     S: ([index]) => this.#started(this.#entry(index)),
     O: (words) => this.#log(words.join('\0')),

@@ -14,7 +14,7 @@ export function dryRun(plan: Plan, now: Date): string {
     `cd ${quote(plan.place)}`,
     `RELEASE=${plan.kind === 'deploy' ? releaseIdAt(now) : '${1:?the release, which check finds}'}`,
     'RUN=$PWD/.deployer/run/$RELEASE',
-    'TOOLS=$RUN/tools',
+    'TOOLS=$PWD/.deployer/tools/VERSION',
     'PYTHON=python3',
     'export RELEASE RUN TOOLS PYTHON',
     'exec 3>&2',

@@ -17,8 +17,8 @@ export const backupFile = (site: Site): Script =>
 export const backupPart = (site: Site): Script =>
   sh`${`${site.backupPath}/.${site.name}_`}"$RELEASE".tar.gz.part`;
 
-/** Where `check` notes which server processes run, for each service of `restart` its own. */
-export const servicesSeen = (index: number): Script => sh`"$RUN"/${`services-${index}`}`;
+/** Where `check` notes which server processes run, for each service of `restart` its own: a file in the run's folder. */
+export const servicesSeen = (index: number): string => `services-${index}`;
 
 /**
  * What one step leaves for a later one, as files in the run's own folder. The Python programs on the target write and

@@ -58,6 +58,7 @@ const TOOLS = [
   'shared.py',
   'writable.py',
   'environment.py',
+  'environments.py',
   'validate.py',
   'migrations.py',
   'lock_waits.py',
@@ -88,6 +89,7 @@ const TOOLS = [
   'history.py',
   'records.py',
   'retention.py',
+  'kept_programs.py',
   'deletion.py',
 ];
 
@@ -118,7 +120,7 @@ export const unlockPlan = (site: Site): Plan => ({
   place: site.deployPath,
   prelude: sh``,
   entries: [],
-  tools: [],
+  tools: TOOLS,
   secrets: [],
   keys: {},
   keySecrets: [],

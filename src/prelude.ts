@@ -34,7 +34,7 @@ const ANSWERS = sh`
   answer() { printf '%s=%s\0' "$1" "$2" >&3; }
   skip() { answer skip "$1"; exit 0; }
   fail() { answer error failed; answer message "$1"; [ $# -lt 2 ] || answer hint "$2"; exit 1; }
-  program() { file=$1; shift; "$PYTHON" -ES "$TOOLS/$file" "$@"; }
+  program() { file=$1; shift; "$PYTHON" -BES "$TOOLS/$file" "$@"; }
   missing() { [ -n "$lenient" ] || fail "$@"; answer warning "$1"; return 1; }
   name_of() { name=\${1%"\${1##*[!/]}"}; printf '%s\n' "\${name##*/}"; }
   live() { link=$(readlink current) || return 0; name_of "$link"; }`;

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 import { CANCEL, Conversation, type ConversationOptions, type Times } from './conversation.ts';
 import type { Outcome } from './outcome.ts';
 import type { Entry, Plan } from './plan.ts';
 import type { Runner } from './runners/runner.ts';
+import type { Script } from './shell.ts';
 import { packed, targetFile, withoutComments } from './target-program.ts';
 import { encodeFrame } from './wire.ts';
 
@@ -29,25 +31,42 @@ export async function runSession(
   options: SessionOptions,
 ): Promise<Outcome> {
   const times = { ...TIMES, ...options.times };
-  const [runner, program, frames] = await Promise.all([
+  const [runner, begin, tools] = await Promise.all([
     opening,
-    sessionProgram(),
-    planFrames(plan, options, times),
+    beginProgram(),
+    toolWords(['session.py', ...plan.tools]),
   ]);
-  const process = await runner.start(['python3', '-ISc', program]);
-  if (options.cancel?.aborted) process.write(CANCEL);
-  process.write(frames);
-  return new Conversation(process, plan, { ...options, times }).outcome;
+  const process = await runner.start(['python3', '-ISc', begin]);
+  const version = createHash('sha256').update(tools).digest('hex').slice(0, 32);
+  process.write(
+    Buffer.concat([
+      encodeFrame('H', `${plan.place}\0${version}`),
+      ...(options.cancel?.aborted ? [CANCEL] : []),
+      ...planFrames(plan, version, options, times),
+    ]),
+  );
+  const frame = () => encodeFrame('T', deflateSync(tools));
+  return new Conversation(process, plan, frame, { ...options, times }).outcome;
 }
 
-const sessionProgram = async (): Promise<string> =>
-  packed(withoutComments(await targetFile('session.py')), 'session.py');
+const beginProgram = async (): Promise<string> =>
+  packed(withoutComments(await targetFile('begin.py')), 'begin.py');
 
-async function planFrames(plan: Plan, options: SessionOptions, times: Times): Promise<Buffer> {
-  const tools = await Promise.all(plan.tools.map(async (name) => [name, await targetFile(name)]));
+/** The programs of the target, each as its name and its text. The hash of that is their version. */
+async function toolWords(names: readonly string[]): Promise<string> {
+  const texts = await Promise.all(names.map(targetFile));
+  return names.map((name, index) => `${name}\0${texts[index]}\0`).join('');
+}
+
+function planFrames(
+  plan: Plan,
+  version: string,
+  options: SessionOptions,
+  times: Times,
+): readonly Buffer[] {
   const words = [
     ...[
-      '1',
+      '2',
       plan.place,
       plan.kind,
       plan.site,
@@ -58,7 +77,7 @@ async function planFrames(plan: Plan, options: SessionOptions, times: Times): Pr
     ...[times.silence, times.grace, times.patience, times.beat].map(String),
     plan.prelude.text,
     ...[String(plan.secrets.length), ...plan.secrets],
-    ...[String(tools.length), ...tools.flat()],
+    version,
     ...plan.entries.flatMap(entryWords),
   ];
   if (words.some((word) => word.includes('\0')))
@@ -67,15 +86,25 @@ async function planFrames(plan: Plan, options: SessionOptions, times: Times): Pr
     ...Object.entries(plan.keys).map(([name, value]) => `${name}=${value}`),
     ...plan.keySecrets.map((value) => `=${value}`),
   ];
-  return Buffer.concat([
+  return [
     encodeFrame('K', keys.join('\0')),
     encodeFrame('P', deflateSync(`${words.join('\0')}\0`)),
-  ]);
+  ];
 }
 
 function entryWords(entry: Entry): readonly string[] {
   return [
     ...[entry.name, entry.phase, entry.orphan, String(entry.limit), String(entry.undoLimit)],
-    ...[entry.needsKeys ? 'keys' : '', entry.run.text, entry.undo?.text ?? ''],
+    ...[entry.needsKeys ? 'keys' : '', ...[entry.run, entry.undo].map(scriptWord)],
   ];
+}
+
+const [RECORD, UNIT] = ['\x1e', '\x1f'] as const;
+
+/** The programs of a script that is nothing else, each after a record separator, with unit separators between its words. */
+function scriptWord(script: Script | undefined): string {
+  if (!script?.programs.length) return script?.text ?? '';
+  const odd = (word: string) => word.includes(RECORD) || word.includes(UNIT);
+  if (script.programs.flat().some(odd)) return script.text;
+  return script.programs.map((words) => RECORD + words.join(UNIT)).join('');
 }

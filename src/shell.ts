@@ -1,16 +1,22 @@
-let scriptOf: (text: string) => Script;
+let scriptOf: (text: string, programs?: readonly Program[]) => Script;
 
-/** POSIX shell text that is safe by construction: only `sh` and `lines` make one, and `sh` quotes every value. */
+/** A program of `target/` and its words. */
+export type Program = readonly [file: string, ...words: string[]];
+
+/** POSIX shell text that is safe by construction: only the functions of this file make one, and quote every value. */
 export class Script {
   /** What the shell runs. */
   readonly text: string;
+  /** Where it only runs programs of ours side by side: those. The session then needs neither the shell nor another Python. */
+  readonly programs: readonly Program[];
 
-  private constructor(text: string) {
+  private constructor(text: string, programs: readonly Program[]) {
     this.text = text;
+    this.programs = programs;
   }
 
   static {
-    scriptOf = (text) => new Script(text);
+    scriptOf = (text, programs = []) => new Script(text, programs);
   }
 
   toString(): string {
@@ -50,6 +56,20 @@ export function sh(template: TemplateStringsArray, ...values: readonly Value[]):
 /** Joins scripts, one below the other. */
 export function lines(...scripts: readonly Script[]): Script {
   return scriptOf(scripts.map((script) => script.text).join('\n'));
+}
+
+/** Runs a program of `target/`, by the function of that name in `prelude.ts`. */
+export function program(file: string, ...words: readonly string[]): Script {
+  return scriptOf(['program', file, ...words.map(quote)].join(' '), [[file, ...words]]);
+}
+
+/** Runs scripts side by side, all to their ends; fails if one has failed. */
+export function together(...scripts: readonly Script[]): Script {
+  const started = scripts.map(({ text }) => `${text} & pids="$pids $!"`);
+  const wait = 'for pid in $pids; do wait "$pid" || status=1; done';
+  const text = ['pids= status=0', ...started, wait, '[ "$status" -eq 0 ]'].join('\n');
+  const whole = scripts.every(({ programs }) => programs.length > 0);
+  return scriptOf(text, whole ? scripts.flatMap(({ programs }) => programs) : []);
 }
 
 /** One shell word that means exactly `value`. Throws a TypeError for what no shell word can hold (NUL, a lone surrogate). */

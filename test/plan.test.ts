@@ -25,7 +25,9 @@ test('a deploy is the documented steps in their order, then cleanup', () => {
 
 test('every program of the target travels with it, or with a question', async () => {
   const files = await readdir(new URL('../src/target', import.meta.url));
-  const programs = files.filter((name) => /\.(py|sh)$/.test(name) && name !== 'session.py');
+  const programs = files.filter(
+    (name) => /\.(py|sh)$/.test(name) && !['begin.py', 'session.py'].includes(name),
+  );
   const travelling = [...deployPlan().tools, ...STATUS_PROGRAM, ...BACKUPS_PROGRAM];
   expect([...new Set(travelling)].sort()).toEqual(programs.sort());
 });

@@ -38,8 +38,7 @@ const packRelease = (site: Site): Script => sh`
     *) set --; [ ! -d releases/"$live"/${site.venv}/bin ] || [ -L releases/"$live"/${site.venv} ] || answer warning 'the virtualenv is in the backup, too: this tar knows no --exclude' ;;
   esac
   tar -czf - -C releases "$@" "$live" >"$part" || status=$?
-  case $status$(tar --version 2>/dev/null) in
-    0*) ;;
+  [ "$status" -eq 0 ] || case $status$(tar --version 2>/dev/null) in
     1*GNU*) answer warning 'files of the live release changed while they were backed up' ;;
     *) fail "tar ended with $status" ;;
   esac`;

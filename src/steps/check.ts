@@ -1,8 +1,8 @@
 import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
-import { lines, quote, sh } from '../shell.ts';
+import { lines, program, quote, type Script, sh, together } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
-import { checkServices } from './services.ts';
+import { checkAddress, checkServices } from './services.ts';
 import type { Step } from './step.ts';
 
 /** Looks for everything that would stop the deploy, before anything is changed; says all problems at once. */
@@ -11,13 +11,21 @@ export const check: Step = {
   title: 'Check the target, the repository and the services',
   orphan: 'kill',
   needsKeys: true,
-  run: (site) => sh`
-    status=0
-    program repository.py find --branch ${site.branch} -- ${repositoryOf(site).url} & repository=$!
-    program check.py ${checkArguments(site)} || status=1
-    ${lines(...checkServices(site).map((ask) => sh`${ask} || status=1`))}
-    wait "$repository" || status=1
-    exit "$status"`,
+  run: (site) => {
+    const asks = together(
+      program('check.py', ...checkArguments(site)),
+      program('repository.py', 'find', '--branch', site.branch, '--', repositoryOf(site).url),
+      ...checkServices(site),
+    );
+    const address = checkAddress(site);
+    if (address === undefined) return asks;
+    return sh`
+      found=0
+      ( ${asks}
+      ) || found=1
+      ${address} || found=1
+      exit "$found"`;
+  },
 };
 
 function checkArguments(site: Site): readonly string[] {
@@ -47,8 +55,8 @@ export const checkRollback = (to: string | undefined): Step => ({
   run: (site) =>
     lines(
       currentIsALink,
-      sh`program history.py candidate ${to === undefined ? [] : ['--to', to]}`,
-      ...checkServices(site),
+      program('history.py', 'candidate', ...(to === undefined ? [] : ['--to', to])),
+      ...checkAll(site),
     ),
 });
 
@@ -64,9 +72,12 @@ export const checkRestart: Step = {
         [ -n "$(live)" ] || fail 'nothing is deployed here yet' ${`deployer deploy ${site.name}`}
         [ -d releases/"$(live)" ] || fail "$PWD/current leads to $(readlink current), which is no release" 'deployer deploy says how to mend it'
         answer release "$(live)"`,
-      ...checkServices(site),
+      ...checkAll(site),
     ),
 };
+
+const checkAll = (site: Site): readonly Script[] =>
+  [...checkServices(site), checkAddress(site)].filter((each) => each !== undefined);
 
 const currentIsALink = sh`
   [ -L current ] || [ ! -e current ] || fail "$PWD/current is no link to a release" 'deployer deploy says how to mend it'`;

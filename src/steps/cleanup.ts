@@ -1,5 +1,5 @@
 import type { Site } from '../config/site.ts';
-import { sh } from '../shell.ts';
+import { program } from '../shell.ts';
 import type { Step } from './step.ts';
 
 /** Removes old releases, backups, environments and run logs of ours; never what is live, in use or foreign. */
@@ -7,7 +7,7 @@ export const cleanup: Step = {
   name: 'cleanup',
   title: 'Remove old releases and backups',
   orphan: 'kill',
-  run: (site) => sh`program history.py prune ${pruneArguments(site)}`,
+  run: (site) => program('history.py', 'prune', ...pruneArguments(site)),
 };
 
 function pruneArguments(site: Site): readonly string[] {

@@ -1,4 +1,4 @@
-import { sh } from '../shell.ts';
+import { program } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
 import type { Step } from './step.ts';
 
@@ -8,5 +8,5 @@ export const code: Step = {
   title: 'Fetch the code',
   orphan: 'kill',
   needsKeys: true,
-  run: (site) => sh`program repository.py fetch -- ${repositoryOf(site).url}`,
+  run: (site) => program('repository.py', 'fetch', '--', repositoryOf(site).url),
 };

@@ -1,5 +1,5 @@
 import type { Site } from '../config/site.ts';
-import { lines, type Script, sh } from '../shell.ts';
+import { lines, program, type Script, sh } from '../shell.ts';
 import { checkEnvironment } from './services.ts';
 import type { Step } from './step.ts';
 
@@ -15,7 +15,7 @@ export const dependencies = (rebuild: boolean): Step => ({
         : runCommand(site, site.commands.dependencies),
       checkEnvironment(site),
     ),
-  undo: () => sh`program environment.py discard`,
+  undo: () => program('environment.py', 'discard'),
 });
 
 /** Whether the services can take up the environment of the release that is gone back to. */
@@ -36,7 +36,7 @@ const build = (site: Site, rebuild: boolean): Script => sh`
     set -- "$RELEASE" "$PYTHON" "$TOOLS/environment.py"
     site_environment
     RELEASE=$1
-    exec "$2" -ES "$3" build ${buildArguments(site, rebuild)}
+    exec "$2" -BES "$3" build ${buildArguments(site, rebuild)}
   )`;
 
 function buildArguments(site: Site, rebuild: boolean): readonly string[] {

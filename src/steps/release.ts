@@ -1,5 +1,5 @@
 import { RUN_FILES } from '../layout.ts';
-import { sh } from '../shell.ts';
+import { program, sh } from '../shell.ts';
 import type { Step } from './step.ts';
 
 /** Lays out the commit's tree as a new release. The undo never removes what is live or what a process lives in. */
@@ -7,8 +7,7 @@ export const release: Step = {
   name: 'release',
   title: 'Make the release',
   orphan: 'kill',
-  run: () => sh`
-    program repository.py export`,
+  run: () => program('repository.py', 'export'),
   undo: () => sh`
     ${unlessServed}
     [ "$(live)" != "$RELEASE" ] || fail "releases/$RELEASE is live, so it stays"

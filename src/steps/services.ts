@@ -1,13 +1,11 @@
 import type { HealthCheck, Restart, Site } from '../config/site.ts';
 import { RUN_FILES, servicesSeen } from '../layout.ts';
-import { lines, type Script, sh } from '../shell.ts';
+import { lines, program, type Script, sh } from '../shell.ts';
 import { TIME_LIMITS } from '../step-names.ts';
 
 /** Says what would keep the services from taking up a new release, and remembers which run now. One script for each. */
-export const checkServices = (site: Site): readonly Script[] => [
-  ...servicesOf(site).flatMap(({ check }) => check ?? []),
-  ...checkAddress(site),
-];
+export const checkServices = (site: Site): readonly Script[] =>
+  servicesOf(site).flatMap(({ check }) => check ?? []);
 
 /** Fails where the services can neither take up the release's environment by a reload nor be restarted. */
 export const checkEnvironment = (site: Site): Script =>
@@ -69,6 +67,9 @@ interface Service {
   readonly stop?: Script;
 }
 
+/** Where it is noted for the health check, in the run's folder. */
+const NOTED_ADDRESS = ['--address-file', 'address'];
+
 const servicesOf = (site: Site): readonly Service[] =>
   site.restart.map((service, index) => serviceOf(site, service, index));
 
@@ -98,9 +99,9 @@ function serviceOf(site: Site, service: Restart, index: number): Service {
 
 function gunicorn(site: Site, at: readonly string[], index: number): Service {
   const words = ['--venv', site.venv, ...at];
-  const seen = sh`--state ${servicesSeen(index)}`;
+  const seen = ['--state', servicesSeen(index)];
   return {
-    check: sh`program gunicorn.py check ${words} ${seen} --address-file ${RUN_FILES.address}`,
+    check: program('gunicorn.py', 'check', ...words, ...seen, ...NOTED_ADDRESS),
     environment: sh`program gunicorn.py environment ${words} --release "$RELEASE"`,
     config: sh`program gunicorn.py check-config ${words} --release "$RELEASE"`,
     restart: sh`program gunicorn.py reload ${words} ${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`,
@@ -110,10 +111,10 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
 /** A manager's restart ends what serves, so a Gunicorn has read the new release's configuration before: once for all. */
 function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index: number): Service {
   const words = ['--kind', kind, '--name', name, '--venv', site.venv];
-  const seen = sh`--state ${servicesSeen(index)}`;
+  const seen = ['--state', servicesSeen(index)];
   const firstServer = site.restart.findIndex((each) => !['command', 'touch'].includes(each.kind));
   return {
-    check: sh`program service.py check ${words} ${seen} --address-file ${RUN_FILES.address}`,
+    check: program('service.py', 'check', ...words, ...seen, ...NOTED_ADDRESS),
     environment: sh`program service.py environment ${words} --release "$RELEASE"`,
     ...(firstServer === index
       ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
@@ -125,9 +126,9 @@ function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index
 
 function touch(site: Site, file: string, index: number): Service {
   const words = ['--file', file, '--venv', site.venv];
-  const seen = sh`--state ${servicesSeen(index)}`;
+  const seen = ['--state', servicesSeen(index)];
   return {
-    check: sh`program touch.py check ${words} ${seen}`,
+    check: program('touch.py', 'check', ...words, ...seen),
     restart: sh`program touch.py restart ${words} ${seen} --release "$RELEASE" --timeout ${proofTime(site.timeouts)}`,
   };
 }
@@ -140,9 +141,9 @@ const isGunicorn = ({ kind }: Restart): boolean => kind === 'auto' || kind === '
  */
 function command(site: Site, line: string, index: number, last: boolean): Service {
   const words = ['--venv', site.venv];
-  const seen = sh`--state ${servicesSeen(index)}`;
+  const seen = ['--state', servicesSeen(index)];
   return {
-    check: sh`{ program gunicorn.py check ${words} ${seen} --address-file ${RUN_FILES.address} 3>/dev/null || :; }`,
+    check: program('gunicorn.py', 'look', ...words, ...seen, ...NOTED_ADDRESS),
     restart: sh`
       in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
       ${last ? sh`program gunicorn.py prove ${words} ${proof(site)} ${seen}` : sh`:`}`,
@@ -150,7 +151,7 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
 }
 
 const proof = (site: Site): Script =>
-  sh`--release "$RELEASE" --address-file ${RUN_FILES.address} --timeout ${proofTime(site.timeouts)} ${asked(site)}`;
+  sh`--release "$RELEASE" ${NOTED_ADDRESS} --timeout ${proofTime(site.timeouts)} ${asked(site)}`;
 
 /** Seconds. The proof gives up in time to say why, before the step is killed. */
 const proofTime = (timeouts: Site['timeouts']): number =>
@@ -167,21 +168,23 @@ const isElsewhere = ({ origin, socket }: HealthCheck): boolean =>
   origin !== undefined || socket !== undefined;
 
 /**
- * A path alone is asked at a Gunicorn: the services were looked at, and noted where one listens. What does not run yet may
+ * After `checkServices`. A path alone is asked at a Gunicorn: the services were looked at, and noted where one listens. What does not run yet may
  * be one. With `auto` the release is good without any, and the health check is left out then.
  */
-function checkAddress({ healthCheck, restart }: Site): readonly Script[] {
-  if (healthCheck === undefined || isElsewhere(healthCheck) || restart.some(mayStartOne)) return [];
+export function checkAddress({ healthCheck, restart }: Site): Script | undefined {
+  if (healthCheck === undefined || isElsewhere(healthCheck) || restart.some(mayStartOne)) {
+    return undefined;
+  }
   const known = [
     sh`[ -s ${RUN_FILES.address} ]`,
     sh`[ -e ${RUN_FILES.addressLater} ]`,
     ...restart.flatMap(({ kind }, index) =>
-      kind === 'touch' || kind === 'none' ? [] : sh`[ -e ${servicesSeen(index)} ]`,
+      kind === 'touch' || kind === 'none' ? [] : sh`[ -e "$RUN"/${servicesSeen(index)} ]`,
     ),
   ];
   const problem = `health_check: no Gunicorn is known that ${healthCheck.path} could be asked of: ${adviceFor(healthCheck)}`;
   const either = known.reduce((all, each) => sh`${all} || ${each}`);
-  return [sh`{ ${either} || { answer problem ${problem}; false; }; }`];
+  return sh`{ ${either} || { answer problem ${problem}; false; }; }`;
 }
 
 /** What no look at what runs tells, for it may be what brings back a server that has died. */

@@ -1,4 +1,4 @@
-import { sh } from '../shell.ts';
+import { program, sh } from '../shell.ts';
 import { unlessServed } from './release.ts';
 import type { Step } from './step.ts';
 
@@ -11,8 +11,13 @@ export const shared: Step = {
     site.sharedFiles.length + site.sharedDirs.length === 0
       ? 'no shared files or directories'
       : undefined,
-  run: (site) => sh`
-    program shared.py link ${site.sharedDirs.flatMap((path) => ['--dir', path])} ${site.sharedFiles.flatMap((path) => ['--file', path])}`,
+  run: (site) =>
+    program(
+      'shared.py',
+      'link',
+      ...site.sharedDirs.flatMap((path) => ['--dir', path]),
+      ...site.sharedFiles.flatMap((path) => ['--file', path]),
+    ),
   undo: () => sh`
     ${unlessServed}
     program shared.py undo`,

@@ -1,5 +1,5 @@
 import type { Site } from '../config/site.ts';
-import { sh } from '../shell.ts';
+import { program } from '../shell.ts';
 import type { Step } from './step.ts';
 
 /** Gives directories the mode that the application needs to write in them. The undo removes those it made. */
@@ -8,8 +8,8 @@ export const writable: Step = {
   title: 'Make directories writable',
   orphan: 'finish',
   skip: (site) => (site.writableDirs.length === 0 ? 'no writable directories' : undefined),
-  run: (site) => sh`program writable.py ${writableArguments(site)}`,
-  undo: () => sh`program writable.py undo`,
+  run: (site) => program('writable.py', ...writableArguments(site)),
+  undo: () => program('writable.py', 'undo'),
 };
 
 function writableArguments(site: Site): readonly string[] {

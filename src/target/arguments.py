@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from named_tuple import NamedTuple
 
 
 class Arguments(NamedTuple):
     """The words after the program's name: `--address-file PATH` is `address_file`.
 
+    `state` and `address_file` are absolute, or names in the run's own folder when they are parsed.
     `health_check`: `path` when one follows at the address found, `elsewhere` when one follows that needs no address.
     """
 
@@ -27,5 +30,8 @@ class Arguments(NamedTuple):
 
 def parse(words: list[str]) -> Arguments:
     """The arguments from the words of a command line; a name that is none of them is a TypeError."""
-    pairs = zip(words[1::2], words[2::2])
-    return Arguments(words[0], **{name[2:].replace("-", "_"): value for name, value in pairs})
+    values = {name[2:].replace("-", "_"): value for name, value in zip(words[1::2], words[2::2])}
+    for name in ("state", "address_file"):
+        if name in values:
+            values[name] = os.path.join(os.environ.get("RUN", ""), values[name])
+    return Arguments(words[0], **values)

@@ -28,8 +28,8 @@ sys.exit(0 if find("venv") and (find("pip") or find("ensurepip")) else 11)
 """
 
 
-def main() -> int:
-    options = parsed(sys.argv[1:])
+def main(words: list[str]) -> int:
+    options = parsed(words)
     files, folders = options.get("--shared-file", []), options.get("--shared-dir", [])
     backups, target = options["--backup-path"][0], options.get("--target", [""])[0]
     tools = ["git", "tar", "gzip"] + ["ssh"] * ("--needs-ssh" in options)
@@ -112,4 +112,4 @@ def into(folder: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

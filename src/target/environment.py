@@ -5,8 +5,7 @@ environment.py build --venv .venv --python python3 [--requirements FILE …] [--
 environment.py discard   removes what was not built to its end
 environment.py sweep     removes what no release links to and no process lives in
 
-An environment is .deployer/environments/<name>: 12 digits of its key, and -2, -3 … for those built anew beside it. The
-file `complete` in it is written last. Without `--requirements`, requirements.txt counts if it is there.
+environments.py says how they lie on the disk. Without `--requirements`, requirements.txt counts if it is there.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import sys
 from glob import escape, glob
 
 from common import answer, fail
+from environments import ENVIRONMENTS, all_names, complete, discard, remove, sweep
 from named_tuple import NamedTuple
 from run_command import run_command
 
@@ -24,9 +24,7 @@ TYPE_CHECKING = False  # typing costs 10 ms
 if TYPE_CHECKING:
     from typing import Iterator
 
-ENVIRONMENTS = ".deployer/environments"
 FORMAT = "1"
-NAME = re.compile("[0-9a-f]{12}(-[0-9]+)?")
 COSMETIC = (
     "CACHE_DIR CERT CLIENT_CERT CONFIG_FILE DEFAULT_TIMEOUT DISABLE_PIP_VERSION_CHECK EXISTS_ACTION LOG NO_CACHE_DIR "
     "NO_COLOR NO_INPUT NO_PYTHON_VERSION_WARNING PROGRESS_BAR PROXY QUIET RETRIES ROOT_USER_ACTION TIMEOUT USER VERBOSE"
@@ -61,11 +59,11 @@ class Requirements(NamedTuple):
     bound: bool  # to the release: the same lines may mean other code in the next one
 
 
-def main() -> None:
-    verb, *words = sys.argv[1:]
+def main(arguments: list[str]) -> None:
+    verb, *words = arguments
     os.umask(0o022)  # the web server's user runs from it
     try:
-        {"build": build, "discard": discard, "sweep": sweep}[verb](words)
+        build(words) if verb == "build" else {"discard": discard, "sweep": sweep}[verb]()
     except OSError as error:
         fail(f"{error.filename or 'environment'}: {error.strerror}")
 
@@ -223,13 +221,6 @@ def index_settings() -> Iterator[str]:
             continue
 
 
-def all_names() -> list[str]:
-    try:
-        return sorted(filter(NAME.fullmatch, os.listdir(ENVIRONMENTS)))
-    except FileNotFoundError:
-        return []
-
-
 def names_of(key: str) -> list[str]:
     """The environments of a key, whole or not, oldest first."""
     return sorted((name for name in all_names() if name[:12] == key[:12]), key=number)
@@ -242,10 +233,6 @@ def number(name: str) -> int:
 def next_name(key: str) -> str:
     last = max((number(name) for name in names_of(key) if os.path.exists(complete(name))), default=0)
     return key[:12] + (f"-{last + 1}" if last else "")
-
-
-def complete(name: str) -> str:
-    return os.path.join(ENVIRONMENTS, name, "complete")
 
 
 def is_whole(name: str, key: str) -> bool:
@@ -374,53 +361,5 @@ def write_last(path: str, text: str) -> None:
     os.close(folder)
 
 
-def remove(name: str) -> None:
-    """Half of one never looks whole."""
-    from contextlib import suppress
-    from shutil import rmtree
-
-    with suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(complete(name))
-    with suppress(FileNotFoundError):
-        rmtree(os.path.join(ENVIRONMENTS, name))
-
-
-def discard(_words: list[str]) -> None:
-    for name in all_names():
-        if not os.path.exists(complete(name)):
-            remove(name)
-
-
-def sweep(_words: list[str]) -> None:
-    unused = set(all_names()) - set(linked())
-    if not unused:
-        return
-    for name in sorted(unused - set(lived_in())):
-        remove(name)
-        answer("note", f"removed environment {name}")
-
-
-def linked() -> Iterator[str]:
-    """The environments that a release links to, under whatever name."""
-    for release in os.scandir("releases") if os.path.isdir("releases") else ():
-        for entry in os.scandir(release.path) if release.is_dir(follow_symlinks=False) else ():
-            if entry.is_symlink():
-                yield os.path.basename(os.readlink(entry.path))
-
-
-def lived_in() -> Iterator[str]:
-    """The environments that a living process names on its command line, or has its folder, program or libraries in."""
-    import processes
-
-    place = os.path.abspath(ENVIRONMENTS) + "/"
-    for pid in processes.table():
-        words = processes.arguments(pid)
-        paths = [processes.folder(pid), processes.executable(pid), *processes.mapped(pid)]
-        resolved = [os.path.dirname(os.path.realpath(os.path.dirname(word))) for word in words if "/bin/" in word]
-        for text in [*words, *paths, *resolved]:
-            for tail in text.split(place)[1:]:
-                yield tail.partition("/")[0]
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

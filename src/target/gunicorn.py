@@ -8,6 +8,7 @@ It is run in deploy_path. VERB is one of:
 check         can each master be brought to a new release by the way it was started? `problem=` for each that can not.
               Writes the masters it saw to --state, so that a later verb knows when one has died, and where they listen
               to --address-file.
+look          only writes what `check` writes: what a command restarts need not be fit for a signal.
 environment   can each master take up the environment of --release? Asked before anything depends on it.
 check-config  `gunicorn --check-config` of --release, with the arguments of each live master.
 reload        brings each master to --release, to which `current` points already, and proves it. `served=PIDS`, or
@@ -22,7 +23,6 @@ and start_folder.py), signals.py sends it, proof.py proves, start_command.py wri
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 
@@ -35,7 +35,7 @@ from layout import CURRENT, follows, live, release_folder
 from master_settings import not_ours_to_run
 from masters import Master, listens_at, masters, overlooked, workers
 from processes import Process
-from reload_signal import keep_way_back, released_before, reload_signal
+from reload_signal import SIGHUP, keep_way_back, released_before, reload_signal
 from start_command import cure, in_release, start_again, start_command
 
 TYPE_CHECKING = False  # typing costs 10 ms
@@ -47,6 +47,7 @@ def main(words: list[str]) -> None:
     asked = parse(words)
     verbs = {
         "check": check,
+        "look": look,
         "environment": environment,
         "check-config": check_config,
         "reload": reload,
@@ -55,12 +56,17 @@ def main(words: list[str]) -> None:
     verbs[asked.verb](asked)
 
 
-def check(asked: Arguments) -> None:
+def look(asked: Arguments) -> list[Master]:
     found = masters(asked.at)
     remember(found, asked.state)
     if found:
         # while there is room: a disk that fills up must not stop an undo
         address.note([each for master in found for each in listens_at(master)], asked.address_file)
+    return found
+
+
+def check(asked: Arguments) -> None:
+    found = look(asked)
     problems = []
     if not found:
         answer("note", f"no Gunicorn serves {CURRENT}: nothing will be reloaded")
@@ -151,7 +157,7 @@ def reload(asked: Arguments) -> None:
             left.append((master, reason))
             continue
         end_strays(master)
-        if chosen == signal.SIGHUP:
+        if chosen == SIGHUP:
             keep_way_back(master)
             serving.append(hang_up(master, asked, deadline))
         else:

@@ -21,11 +21,11 @@ FETCH = (
 
 def bring(commit: str, ref: str, url: str) -> str:
     """Brings a commit into the mirror unless it is there, and returns its full id. Ends the program if that fails."""
-    make_mirror()
-    full = whole(commit)
+    sweep()
+    full = whole(looked_up(commit))
     for refspecs in () if full else attempts(commit, ref):
         code, errors = fetch(url, refspecs)
-        full = whole(commit)
+        full = whole(commit if ref else looked_up(commit))
         if full:
             break
         if code:
@@ -36,14 +36,12 @@ def bring(commit: str, ref: str, url: str) -> str:
     return full
 
 
-def make_mirror() -> None:
-    """An empty mirror if there is none that Git can read; without what a killed Git left: we hold the deploy lock."""
+def sweep() -> None:
+    """Removes what a killed Git left: we hold the deploy lock."""
     for folder, _, names in os.walk(MIRROR):
         for name in names:
             if name.endswith(".lock") or name.startswith("tmp_"):
                 os.unlink(os.path.join(folder, name))
-    if git([*IN_MIRROR, "rev-parse", "--is-bare-repository"])[:2] != (0, "true\n"):
-        remake_mirror()
 
 
 def remake_mirror() -> None:
@@ -57,16 +55,22 @@ def remake_mirror() -> None:
         fail(f"git cannot make the mirror {MIRROR}", errors)
 
 
-def whole(commit: str) -> str:
-    """The full id of a commit that is in the mirror, else "". A mirror that lacks some of its files is made anew."""
-    code, out, errors = git([*IN_MIRROR, "rev-parse", "--verify", commit + "^{commit}"])
-    if "ambiguous" in errors:
-        fail(f"{commit} names several commits", "give more of its digits")
-    if code:
-        return ""
-    full = out.strip()
-    if git([*IN_MIRROR, "rev-list", "--objects", "--no-walk", "--quiet", full])[0]:
+def looked_up(commit: str) -> str:
+    """The full id of a commit that the mirror knows, else "". A mirror that Git cannot read is made anew."""
+    code, out, errors = git([*IN_MIRROR, "rev-parse", "--is-bare-repository", "--verify", commit + "^{commit}"])
+    bare, _, full = out.partition("\n")
+    if bare != "true":
         remake_mirror()
+    elif "ambiguous" in errors:
+        fail(f"{commit} names several commits", "give more of its digits")
+    return "" if bare != "true" or code else full.strip()
+
+
+def whole(full: str) -> str:
+    """The same id if all of that commit is in the mirror, else "". A mirror that lacks some of it is made anew."""
+    if full and git([*IN_MIRROR, "rev-list", "--objects", "--no-walk", "--quiet", full])[0]:
+        if looked_up(full):
+            remake_mirror()
         return ""
     return full
 

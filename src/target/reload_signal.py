@@ -11,7 +11,6 @@ Gunicorn, the worker class, Python). USR2 starts a new master beside the old one
 from __future__ import annotations
 
 import os
-import signal
 
 import processes
 from arguments import Arguments
@@ -32,11 +31,18 @@ from masters import Master, foreign
 from start_command import cure
 from start_folder import note, start_folder
 
+try:
+    from _signal import SIGHUP as SIGHUP  # type: ignore[import-not-found]  # signal costs 4 ms (enum)
+    from _signal import SIGUSR2
+except ImportError:
+    from signal import SIGHUP as SIGHUP
+    from signal import SIGUSR2
+
 TYPE_CHECKING = False  # typing costs 10 ms
 if TYPE_CHECKING:
     from typing import Optional, Tuple
 
-    Choice = Tuple[Optional[signal.Signals], str]
+    Choice = Tuple[Optional[int], str]
 
 IN_LIBRARY = ("sync", "gthread", "asgi", "gunicorn.workers.sync.SyncWorker", "gunicorn.workers.gthread.ThreadWorker")
 MANAGERS = ("supervisord", "circusd", "runsv", "s6-supervise", "tini", "docker-init", "dumb-init", "catatonit")
@@ -82,10 +88,10 @@ def reload_signal(master: Master, release: str, asked: Arguments) -> Choice:
         )
     inherited = changed_in_master(master, runs, new, settings)
     if not inherited:
-        return signal.SIGHUP, ""
+        return SIGHUP, ""
     obstacle = why_no_successor(master, settings.folder)
     if not obstacle:
-        return signal.SIGUSR2, ""
+        return SIGUSR2, ""
     return None, f"Gunicorn {master.pid} needs a new master, for {inherited}, but {obstacle}. {cure(master, asked)}"
 
 
@@ -128,10 +134,10 @@ def missing_in(release: str, master: Master) -> str:
 def signal_in_the_dark(master: Master, old: str, new: str) -> Choice:
     """With its command line hidden: a new master does no harm if it fails, so it is tried, and the proof decides."""
     if not manager(master) and start_folder(master, ""):
-        return signal.SIGUSR2, ""
+        return SIGUSR2, ""
     if old == new or not new:
         answer("warning", f"Gunicorn {master.pid} hides its arguments (setproctitle): with --preload it mixes releases")
-        return signal.SIGHUP, ""
+        return SIGHUP, ""
     return None, (
         f"Gunicorn {master.pid} hides how it was started (setproctitle), so whether it takes up another environment "
         f"cannot be seen. Remove setproctitle from the requirements and restart it"

@@ -25,8 +25,8 @@ SILENCE = 45  # seconds: git:// knows no time-out of its own, and `check` has 60
 LFS = b"version https://git-lfs.github.com/spec/v1"
 
 
-def main() -> None:
-    verb, *words = sys.argv[1:]
+def main(arguments: list[str]) -> None:
+    verb, *words = arguments
     try:
         run(verb, words)
     except FileNotFoundError as error:
@@ -171,4 +171,4 @@ def start(path: str, length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from named_tuple import NamedTuple
 
 TYPE_CHECKING = False  # typing costs 10 ms
 if TYPE_CHECKING:
     from typing import Iterable
 
-ID = "[0-9]{8}_[0-9]{6}_[0-9]{3}"
+TAIL = ".tar.gz"
 STATES = ("good", "failed", "left", "removed")
 
 
@@ -43,7 +41,7 @@ def doomed(keep: int, live: set[str], busy: set[str], folders: set[str], records
 
     Kept are the newest `keep` good releases, and those that a rollback left since the oldest of them.
     """
-    ours = {id for id in folders if re.fullmatch(ID, id) and id in records and records[id].ours}
+    ours = {id for id in folders if is_id(id) and id in records and records[id].ours}
     good = [id for id in folders if id in records and records[id].state == "good"]
     kept = set(sorted(good, key=age, reverse=True)[:keep])
     oldest = min(kept, key=age, default="")
@@ -54,10 +52,16 @@ def doomed(keep: int, live: set[str], busy: set[str], folders: set[str], records
 
 def age(id: str) -> tuple[bool, str]:
     """What orders releases, the oldest first; a release of before our time is older than all of ours."""
-    return bool(re.fullmatch(ID, id)), id
+    return is_id(id), id
+
+
+def is_id(name: str) -> bool:
+    """Whether it is a release of our time: YYYYMMDD_HHMMSS_mmm. The module re costs 8 ms."""
+    parts = name.split("_")
+    return [len(part) for part in parts] == [8, 6, 3] and all(part.isascii() and part.isdigit() for part in parts)
 
 
 def backup_id(name: str, site: str) -> str:
     """The deploy that made a backup of this site, by the name of the file; "" if it is no such name."""
-    match = re.fullmatch(rf"{re.escape(site)}_({ID})\.tar\.gz", name)
-    return match.group(1) if match else ""
+    head, id, tail = name[: -len(TAIL) - 19], name[-len(TAIL) - 19 : -len(TAIL)], name[-len(TAIL) :]
+    return id if head == f"{site}_" and is_id(id) and tail == TAIL else ""

@@ -1,17 +1,19 @@
 """One deploy, on its target: holds the lock, runs the steps, undoes them when it must. Python 3.8, standard library.
 
-Sent at connect time, never installed. It outlives its client, so nothing here blocks on the client or dies of it.
+Started by begin.py; never installed. It outlives its client, so nothing here blocks on the client or dies of it.
 Two files make even this process expendable: .deployer/run/ID.plan (what was to be done, with every undo) and
 ID.journal (what was done); whoever takes the lock next settles the run from them, with the same code.
 
 Frames, both ways: kind (1 byte), length (4 bytes, big endian), payload; words in a payload are parted by NUL, which no
 shell text can hold.
-  to the target    K variables that no disk may see (without a name: only a value to hide), P plan (deflated),
-                   B beat, C cancel
+  to the target    H the site's folder, the version of the programs (read by begin.py, which may ask for T, too),
+                   K variables that no disk may see (without a name: only a value to hide), P plan (deflated),
+                   T this program and those that steps call (deflated), B beat, C cancel
   from the target  the line "deployer session 1" (what comes before it is noise of a login shell), then
-                   I run, live release · S entry begins · O output · E entry ended, exit code, answers ·
-                   U undo begins · V undo ended · W warning · X a dead run is being settled · R it is settled ·
-                   B beat · L locked: holder, its step, seconds · D outcome (said when the lock is free)
+                   T the programs are wanted · I run, live release · S entry begins · O output ·
+                   E entry ended, exit code, answers · U undo begins · V undo ended · W warning ·
+                   X a dead run is being settled · R it is settled · B beat · L locked: holder, its step, seconds ·
+                   D outcome (said when the lock is free)
 """
 
 import fcntl
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     Path = Union[str, bytes]
     Ears = Dict[int, Callable[[bytes], None]]  # file descriptor: what hears its bytes
 
-FORMAT = b"1"  # of plans and journals: a run that another version left is reported, not guessed at
+FORMAT = b"2"  # of plans and journals: a run that another version left is reported, not guessed at
 PIPE = 1 << 16  # what a pipe holds
 BACKLOG = 1 << 20  # bytes kept for a slow client before the step has to wait
 ANSWERS = 1 << 18  # most that a step may say on fd 3
@@ -43,6 +45,8 @@ JOURNAL = 1 << 14  # taken up front: a disk that fills up later must not silence
 LONGEST = 1 << 16  # a line without an end is passed on in pieces of this size
 OVERLAP = 1 << 12  # of which this much is held back, lest a secret lie across the cut
 STEP_TIMED_OUT, STEP_STOPPED = 124, 130
+PROGRAM, WORD = b"\x1e", "\x1f"  # before each program of a step that needs no shell, and between its words
+RESET = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 INHERITED = (
     b"HOME USER LOGNAME PATH LANG LC_ALL TZ TMPDIR XDG_RUNTIME_DIR SSH_AUTH_SOCK http_proxy https_proxy ftp_proxy "
     b"all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY"
@@ -92,9 +96,10 @@ def clock() -> bytes:
 class Client:
     """The other end of stdin and stdout. It may be slow, silent or gone: nothing here blocks or raises."""
 
-    def __init__(self) -> None:
-        self.unsent, self.unread = bytearray(), bytearray()
+    def __init__(self, unread: bytes) -> None:
+        self.unsent, self.unread = bytearray(), bytearray(unread)
         self.plan: "Optional[bytes]" = None
+        self.tools: "Optional[bytes]" = None
         self.variables: "Dict[bytes, bytes]" = {}
         self.secrets: "List[bytes]" = []
         self.gone, self.cancelled, self.silence, self.beat = b"", b"", 30.0, 5.0
@@ -132,6 +137,9 @@ class Client:
             return None
         self.heard = now()
         self.unread += data
+        return self.take()
+
+    def take(self) -> None:
         while len(self.unread) >= 5:
             end = 5 + int.from_bytes(self.unread[1:5], "big")
             if len(self.unread) < end:  # a plan cut short is no plan
@@ -140,6 +148,8 @@ class Client:
             del self.unread[:end]
             if kind == b"P":
                 self.plan = payload
+            elif kind == b"T":
+                self.tools = payload
             elif kind == b"K":
                 words = [word.partition(b"=") for word in payload.split(b"\0") if word]
                 self.variables = {name: value for name, _, value in words if name}
@@ -295,7 +305,7 @@ class Run:
         self.silence, self.grace, self.patience, self.beat = (float(next(words)) for _ in range(4))
         self.head = next(words)
         self.mask = Mask([next(words) for _ in range(int(next(words)))])
-        self.tools = [(next(words), next(words)) for _ in range(int(next(words)))]
+        self.tools = b".deployer/tools/" + next(words)
         rest = list(words)
         self.entries = [Entry(rest[at : at + Entry.WORDS]) for at in range(0, len(rest) - 1, Entry.WORDS)]
         self.started: "List[int]" = []
@@ -315,10 +325,6 @@ class Run:
         self.release = self.id if self.kind == b"deploy" else b""
         try:
             os.mkdir(self.path(), 0o700)
-            os.mkdir(self.path(b"/tools"), 0o700)
-            for name, text in self.tools:
-                with open(self.path(b"/tools/") + name, "wb") as file:
-                    file.write(text)
             os.close(write(self.path(b".plan.new"), self.plan))
             self.journal = write(self.path(b".journal"), b"\n" * JOURNAL)
             self.open_log()
@@ -426,19 +432,26 @@ class Run:
         mark = self.mark(index)
         out, out_w = os.pipe()
         say, say_w = os.pipe()
-        text = b"{\nset -eu\n%s\n%s\n} </dev/null\n" % (self.head, text)  # read whole before any of it runs
+        begin, theirs, go = spawn, [out_w, out_w, say_w], -1
+        if text[:1] == PROGRAM:
+            begin, (ready, go) = fork, os.pipe()
+            theirs.append(ready)
+        else:
+            text = b"{\nset -eu\n%s\n%s\n} </dev/null\n" % (self.head, text)  # read whole before any of it runs
         try:
-            pid = spawn(text, out_w, say_w, self.surroundings(mark, entry), -1 if stoppable else out)
+            pid = begin(text, theirs + [out] * (not stoppable), self.surroundings(mark, entry))
         except OSError as error:  # no more processes, no memory: a failed step, to be undone
-            for fd in (out, say):
-                os.close(fd)
-            return 126, [b"message=cannot start a shell: " + text_of(error)]
-        finally:
-            for fd in (out_w, say_w):
-                os.close(fd)
+            for fd in (out, say, *theirs[1:], go):
+                attempt(os.close, fd)
+            return 126, [b"message=cannot start a process: " + text_of(error)]
+        for fd in theirs[1:]:
+            os.close(fd)
         for fd in (out, say):
             os.set_blocking(fd, False)
         self.note(b"pid", b"%d" % pid, born(pid))
+        if go >= 0:
+            os.write(go, b"!")
+            os.close(go)
         output, answers, why, stopped = Output(client, self.mask, self.log), Answers(self), 0, 0.0
         pipes: "Ears" = {say: answers.hear, out: output.hear}
         begun, status = now(), None
@@ -479,8 +492,8 @@ class Run:
             made[b"HOME"] = os.fsencode(account(os.getuid(), 5, "/"))
         if entry.keys == b"keys":
             made.update(self.variables)
-        run = os.path.join(os.getcwdb(), self.path())
-        made.update({b"RUN": run, b"TOOLS": run + b"/tools", b"RELEASE": self.release})
+        run, tools = (os.path.join(os.getcwdb(), path) for path in (self.path(), self.tools))
+        made.update({b"RUN": run, b"TOOLS": tools, b"RELEASE": self.release})
         made.update({b"DEPLOYER_RUN": mark, b"PYTHON": os.fsencode(sys.executable or "python3")})
         return made
 
@@ -566,19 +579,63 @@ class Answers:
         return [self.run.mask(answer) for answer in self.kept]
 
 
-def spawn(text: bytes, out: int, say: int, env: "Dict[bytes, bytes]", ear: int) -> int:
+def spawn(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
     """A shell in a session of its own: no terminal to ask on or be stopped by, no signal that was not for it.
     One that must finish holds the ear of its own output, so that it does not die of SIGPIPE if this process does."""
     feed = os.memfd_create("step")
     os.write(feed, text), os.lseek(feed, 0, 0)
     # not fork and exec: posix_spawn takes 1 ms off each step
-    dup = [(os.POSIX_SPAWN_DUP2, old, new) for old, new in ((feed, 0), (out, 1), (out, 2), (say, 3))]
-    if ear >= 0:
+    dup = [(os.POSIX_SPAWN_DUP2, old, new) for new, old in enumerate([feed, *files[:3]])]
+    for ear in files[3:]:
         os.set_inheritable(ear, True)
-    reset = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-    pid = os.posix_spawn("/bin/sh", ["sh"], env, file_actions=dup, setsid=True, setsigdef=reset)
+    pid = os.posix_spawn("/bin/sh", ["sh"], env, file_actions=dup, setsid=True, setsigdef=RESET)
     os.close(feed)
     return pid
+
+
+def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
+    """Programs of ours side by side in a child of this process, like a shell of `spawn`, but without the 10 ms that it
+    and the start of a Python take. It does nothing before its number stands in the journal: no mark tells of it."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.setsid()
+        for number in RESET[1:]:  # a Python ignores SIGPIPE
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        null = os.open("/dev/null", os.O_RDONLY)
+        for new, old in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for fd in (null, *files)]):
+            os.dup2(old, new)
+        os.closerange(4 + len(files[3:]), 1024)  # the lock, too
+        if os.read(4, 1):
+            os.close(4)
+            os.environb.clear()
+            os.environb.update(env)
+            sys.path.insert(0, os.environ["TOOLS"])
+            sys.dont_write_bytecode = True  # cleanup does, and through to the disk
+            first, *more = text[1:].split(PROGRAM)
+            others = [os.fork() or os._exit(call(program)) for program in more]
+            code = call(first)
+            for other in others:
+                code = (os.waitpid(other, 0)[1] and 1) or code
+    finally:
+        os._exit(code)
+
+
+def call(program: bytes) -> int:
+    """Runs one of our programs in this process. Returns its exit code."""
+    file, *words = os.fsdecode(program).split(WORD)
+    try:
+        code = __import__(file[:-3]).main(words)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    return code or 0
 
 
 def drain(pipe: int) -> None:
@@ -763,6 +820,25 @@ def sweep_up() -> None:
             remove_tree(b".deployer/run/" + name)
 
 
+def equipped(client: Client, tools: bytes) -> bool:
+    """Has the programs that steps call, which are kept: they come over once. False: the client is gone."""
+    if client.tools is None and not os.path.isdir(tools):
+        client.say(b"T")
+        while client.tools is None:
+            if client.lost():
+                return False
+            client.turn({})
+    if client.tools is not None:
+        remove_tree(tools + b".new")
+        os.mkdir(tools + b".new")
+        words = iter(zlib.decompress(client.tools).split(b"\0"))
+        for name, text in zip(words, words):
+            os.close(write(tools + b".new/" + name, text, 0o644))
+        remove_tree(tools)
+        os.rename(tools + b".new", tools)
+    return True
+
+
 def locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -837,6 +913,7 @@ def enter(run: Run) -> None:
         b".deployer/run",
         b".deployer/history",
         b".deployer/environments",
+        b".deployer/tools",
         b"releases",
         b"shared",
     ):
@@ -872,6 +949,8 @@ def hold(client: Client, run: Run) -> "Tuple[bytes, ...]":
     sweep_up()
     if run.kind == b"unlock":
         return b"D", b"done" if stale or dead else b"nothing", b"", b"", b"", b"", current(), stale
+    if not equipped(client, run.tools):
+        return b"D", b"undone", b"lost", client.lost(), b"lock", b"", current()
     run.live, run.variables = current(), client.variables
     for value in client.secrets:
         run.mask.add(value)
@@ -936,13 +1015,10 @@ def quoted(path: str) -> str:
     )
 
 
-def main() -> int:
-    if sys.version_info < (3, 8):
-        sys.stderr.write("python3 is older than 3.8: it is %d.%d.%d\n" % sys.version_info[:3])
-        return 4
+def main(unread: bytes) -> int:
     os.closerange(3, 1024)  # a lock of the caller's shell must not live on in a server that a step starts
-    client = Client()
-    client.unsent += b"\ndeployer session 1\n"  # whatever a login shell printed before this is noise
+    client = Client(unread)
+    client.take()
     while client.plan is None:
         if client.gone:
             return 4  # the plan never came whole: nothing has run
@@ -961,7 +1037,3 @@ def main() -> int:
     client.say(*last)
     client.flush()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,8 +17,8 @@ from contextlib import suppress
 from common import fail
 
 
-def main() -> None:
-    verb, *words = sys.argv[1:]
+def main(arguments: list[str]) -> None:
+    verb, *words = arguments
     if verb == "undo":
         return undo()
     pairs = list(zip(words[::2], words[1::2]))
@@ -197,4 +197,4 @@ def remove(kind: str, path: str, known: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

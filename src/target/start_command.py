@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 import processes
 from arguments import Arguments
@@ -88,6 +87,8 @@ def kept(started: Command) -> list[str]:
 
 def rerouted(word: str, to: str, part: str = f"current|{RELEASE}") -> str:
     """Leads the path in an option, if it goes into a release or through `current`, into another folder."""
+    import re
+
     for match in re.finditer(f"/({part})(?=/|$)", word):
         before = word[: match.start()]
         for slash in re.finditer("/", before):

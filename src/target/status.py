@@ -12,7 +12,7 @@ from holder import Holder, holder
 from journal import Journal, read_journal
 from question import answer, answering
 from records import RELEASES, RUNS, earlier_good, live_release, names_in, read_records
-from retention import ID, Record
+from retention import Record, is_id
 
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(("live", "commit", "since", "by", "state"), ""),
@@ -85,7 +85,8 @@ def problem_of_current(live: str) -> list[str]:
 
 def told_runs(place: str, at_work: Holder, problems: list[str]) -> dict[str, Any]:
     names = names_in(RUNS)
-    ids = sorted({name[:19] for name in names if re.fullmatch(rf"{ID}\.(journal|plan|unread)", name)})
+    ends = (".journal", ".plan", ".unread")
+    ids = sorted({name[:19] for name in names if is_id(name[:19]) and name[19:] in ends})
     running = running_run(ids, names, at_work)
     runs = {id: told_run(place, id, names, id == running, problems) for id in {*ids[-1:], running} if id}
     return {

@@ -21,11 +21,11 @@ SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 EXECUTABLE = 0o111
 
 
-def main() -> None:
-    if sys.argv[1] == "undo":
+def main(words: list[str]) -> None:
+    if words[0] == "undo":
         return undo()
     options: dict[str, list[str]] = {}
-    rest = iter(sys.argv[1:])
+    rest = iter(words)
     for word in rest:
         options.setdefault(word, []).append("" if word in FLAGS else next(rest))
     mode, recursive = int(options["--mode"][0], 8), "--recursive" in options
@@ -159,4 +159,4 @@ def symbols(bits: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

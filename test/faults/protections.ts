@@ -195,8 +195,8 @@ const PROTECTIONS = {
   },
   'only what is ours goes': {
     file: 'target/retention.py',
-    find: 'if re.fullmatch(ID, id) and id in records and records[id].ours}',
-    replace: 'if re.fullmatch(ID, id) and records.setdefault(id, Record(True, "failed", ""))}',
+    find: 'if is_id(id) and id in records and records[id].ours}',
+    replace: 'if is_id(id) and records.setdefault(id, Record(True, "failed", ""))}',
   },
   'what a killed Git left is swept': {
     file: 'target/mirror.py',

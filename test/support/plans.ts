@@ -1,6 +1,5 @@
 import type { Entry, Plan } from '../../src/plan.ts';
-import type { Script } from '../../src/shell.ts';
-import { sh } from '../../src/shell.ts';
+import { type Script, sh } from '../../src/shell.ts';
 
 /** A plan of hand-written scripts, for tests of the session itself. Text is shell as it is. */
 export function planOf(
@@ -23,8 +22,8 @@ export function planOf(
 }
 
 export interface EntryText extends Partial<Omit<Entry, 'run' | 'undo'>> {
-  readonly run?: string;
-  readonly undo?: string;
+  readonly run?: string | Script;
+  readonly undo?: string | Script;
 }
 
 function entryOf({ run = ':', undo, ...rest }: EntryText): Entry {
@@ -43,7 +42,8 @@ function entryOf({ run = ':', undo, ...rest }: EntryText): Entry {
 }
 
 /** Shell as it stands, which `sh` makes only of templates. */
-const script = (text: string): Script => sh(Object.assign([text], { raw: [text] }));
+const script = (text: string | Script): Script =>
+  typeof text === 'string' ? sh(Object.assign([text], { raw: [text] })) : text;
 
 const PRELUDE = sh`
   answer() { printf '%s=%s\0' "$1" "$2" >&3; }

@@ -10,8 +10,8 @@ import session
 
 def plan(place, *scripts, kind="deploy", secrets=()):
     """A plan as the client sends it; each script is the text of a step, or that and its undo."""
-    words = ["1", place, kind, "www.example.com", "ana@laptop", "deployer deploy", "", "20", "5", "60", "5", ""]
-    words += [str(len(secrets)), *secrets, "0"]
+    words = ["2", place, kind, "www.example.com", "ana@laptop", "deployer deploy", "", "20", "5", "60", "5", ""]
+    words += [str(len(secrets)), *secrets, ""]
     for script in scripts:
         run, undo = (script, "") if isinstance(script, str) else script
         words += ["code", "step", "kill", "60", "60", "", run, undo]
@@ -24,7 +24,7 @@ class Session:
     def __init__(self):
         theirs_in, self.input = os.pipe()
         self.output, theirs_out = os.pipe()
-        self.unread, self.greeted = b"", False
+        self.unread = b""
         self.pid = os.fork()
         if not self.pid:
             code = 70
@@ -32,7 +32,7 @@ class Session:
                 os.dup2(theirs_in, 0)
                 os.dup2(theirs_out, 1)
                 os.closerange(3, 256)
-                code = session.main()
+                code = session.main(b"")
             finally:
                 os._exit(code)
         os.close(theirs_in)
@@ -51,12 +51,9 @@ class Session:
                 return frame
 
     def frame(self):
-        greeting = b"\ndeployer session 1\n"
         while True:
-            if not self.greeted and greeting in self.unread:
-                self.unread, self.greeted = self.unread.partition(greeting)[2], True
             end = 5 + int.from_bytes(self.unread[1:5], "big")
-            if self.greeted and len(self.unread) >= max(5, end):
+            if len(self.unread) >= max(5, end):
                 kind, words = self.unread[:1], self.unread[5:end].split(b"\0")
                 self.unread = self.unread[end:]
                 return kind, words

@@ -119,9 +119,9 @@ class Candidate(History):
 
 
 class Prune(History):
-    def prune(self, release, keep=2, backups=2, uid=None):
+    def prune(self, release, keep=2, backups=2, **more):
         words = ["--keep", str(keep), "--max-backups", str(backups), "--backup-path", self.backups, "--site", SITE]
-        return self.good("history.py", "prune", *words, release=id_of(release), uid=uid)
+        return self.good("history.py", "prune", *words, release=id_of(release), **more)
 
     def state(self, number):
         with open(self.path(".deployer/history", id_of(number))) as file:
@@ -321,6 +321,26 @@ class Prune(History):
         for name, stays in runs.items():
             self.assertEqual(os.path.exists(self.path(".deployer/run", name)), stays, name)
         self.assertTrue(os.path.isdir(self.run_folder))
+
+    def test_programs_are_compiled_and_those_of_other_versions_go(self):
+        mine, other, half = (digit * 32 for digit in "abc")
+        for name in (f"{mine}/common.py", f"{mine}/askpass.sh", f"{other}/common.py", f"{half}.new/common.py", "notes"):
+            self.write(f".deployer/tools/{name}", "x = 1\n")
+        self.release(1, "good T")
+        self.live(1)
+        self.prune(1, TOOLS=self.path(".deployer/tools", "d" * 32))
+        self.assertEqual(len(os.listdir(self.path(".deployer/tools"))), 4, "they are not run from there")
+        self.prune(1, TOOLS=self.path(".deployer/tools", mine))
+        self.assertEqual(sorted(os.listdir(self.path(".deployer/tools"))), [mine, "notes"])
+        compiled = [f"common.{sys.implementation.cache_tag}.pyc"]
+        self.assertEqual(os.listdir(self.path(".deployer/tools", mine, "__pycache__")), compiled)
+        os.unlink(self.path(".deployer/tools", mine, "common.py"))
+        self.assertIn("'x': 1", self.run_compiled(mine, *compiled))
+
+    def run_compiled(self, version, name):
+        path = self.path(".deployer/tools", version, "__pycache__", name)
+        code = f"import runpy; print(runpy.run_path({path!r}))"
+        return subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def test_the_run_folder_of_this_run_stays(self):
         for number in (999, 998):
