@@ -99,12 +99,15 @@ function entryWords(entry: Entry): readonly string[] {
   ];
 }
 
-const [RECORD, UNIT] = ['\x1e', '\x1f'] as const;
+/** What stands on the wire before a program, between its words, and for the word that is the release. */
+const [PROGRAM, WORD, THE_RELEASE] = ['\x1e', '\x1f', '\x1d'] as const;
 
-/** The programs of a script that is nothing else, each after a record separator, with unit separators between its words. */
+/** The programs of a script that is nothing else, unless a word of theirs could be taken for something else. */
 function scriptWord(script: Script | undefined): string {
   if (!script?.programs.length) return script?.text ?? '';
-  const odd = (word: string) => word.includes(RECORD) || word.includes(UNIT);
+  const odd = (word: string | Script) =>
+    typeof word === 'string' && [PROGRAM, WORD, THE_RELEASE].some((each) => word.includes(each));
   if (script.programs.flat().some(odd)) return script.text;
-  return script.programs.map((words) => RECORD + words.join(UNIT)).join('');
+  const sent = (word: string | Script) => (typeof word === 'string' ? word : THE_RELEASE);
+  return script.programs.map((words) => PROGRAM + words.map(sent).join(WORD)).join('');
 }

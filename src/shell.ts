@@ -1,7 +1,7 @@
 let scriptOf: (text: string, programs?: readonly Program[]) => Script;
 
 /** A program of `target/` and its words. */
-export type Program = readonly [file: string, ...words: string[]];
+export type Program = readonly [file: string, ...words: (string | Script)[]];
 
 /** POSIX shell text that is safe by construction: only the functions of this file make one, and quote every value. */
 export class Script {
@@ -53,14 +53,23 @@ export function sh(template: TemplateStringsArray, ...values: readonly Value[]):
   return scriptOf(text);
 }
 
-/** Joins scripts, one below the other. */
+/** Joins scripts, one below the other; a single one stays what it is. */
 export function lines(...scripts: readonly Script[]): Script {
+  const [only] = scripts;
+  if (only !== undefined && scripts.length === 1) return only;
   return scriptOf(scripts.map((script) => script.text).join('\n'));
 }
 
+/** The release that a step is about, as a word of a script or a program. */
+export const RELEASE = scriptOf('"$RELEASE"');
+
 /** Runs a program of `target/`, by the function of that name in `prelude.ts`. */
-export function program(file: string, ...words: readonly string[]): Script {
-  return scriptOf(['program', file, ...words.map(quote)].join(' '), [[file, ...words]]);
+export function program(
+  file: string,
+  ...words: readonly (string | number | typeof RELEASE)[]
+): Script {
+  const exact = words.map((each) => (each instanceof Script ? each : String(each)));
+  return scriptOf(['program', file, ...exact.map(written)].join(' '), [[file, ...exact]]);
 }
 
 /** Runs scripts side by side, all to their ends; fails if one has failed. */

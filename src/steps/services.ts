@@ -1,6 +1,6 @@
 import type { HealthCheck, Restart, Site } from '../config/site.ts';
 import { RUN_FILES, servicesSeen } from '../layout.ts';
-import { lines, program, type Script, sh } from '../shell.ts';
+import { lines, program, RELEASE, type Script, sh } from '../shell.ts';
 import { TIME_LIMITS } from '../step-names.ts';
 
 /** Says what would keep the services from taking up a new release, and remembers which run now. One script for each. */
@@ -17,7 +17,7 @@ export const checkServerConfig = (site: Site): Script =>
 
 /** Restarts everything, in order, and proves that `$RELEASE` is served. */
 export const restartServices = (site: Site): Script =>
-  lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));
+  lines(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));
 
 /**
  * The same for the release that was live before. An answer that the health check dislikes is only told, for it may never
@@ -32,16 +32,14 @@ export const restoreServices = (site: Site): Script =>
       ) || restored=no`,
     ),
     sh`[ "$restored" = yes ] || exit 1`,
-    ...(site.healthCheck === undefined
-      ? []
-      : [
-          sh`
-      ( ${healthCheck(site)}
+    ...healthCheck(site).map(
+      (ask) => sh`
+      ( ${ask}
       ) || {
         [ ! -e ${RUN_FILES.answerDecides} ] || fail 'the old release is not proven: what it runs is hidden, and the health check does not like what answers'
         answer warning 'the health check does not like what the old release answers'
       }`,
-        ]),
+    ),
   );
 
 /** Ends again what this run has started, where no release was live before. */
@@ -102,9 +100,9 @@ function gunicorn(site: Site, at: readonly string[], index: number): Service {
   const seen = ['--state', servicesSeen(index)];
   return {
     check: program('gunicorn.py', 'check', ...words, ...seen, ...NOTED_ADDRESS),
-    environment: sh`program gunicorn.py environment ${words} --release "$RELEASE"`,
-    config: sh`program gunicorn.py check-config ${words} --release "$RELEASE"`,
-    restart: sh`program gunicorn.py reload ${words} ${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`,
+    environment: program('gunicorn.py', 'environment', ...words, '--release', RELEASE),
+    config: program('gunicorn.py', 'check-config', ...words, '--release', RELEASE),
+    restart: program('gunicorn.py', 'reload', ...words, ...proof(site), ...seen, ...project(site)),
   };
 }
 
@@ -115,12 +113,14 @@ function managed(site: Site, kind: 'systemd' | 'supervisor', name: string, index
   const firstServer = site.restart.findIndex((each) => !['command', 'touch'].includes(each.kind));
   return {
     check: program('service.py', 'check', ...words, ...seen, ...NOTED_ADDRESS),
-    environment: sh`program service.py environment ${words} --release "$RELEASE"`,
+    environment: program('service.py', 'environment', ...words, '--release', RELEASE),
     ...(firstServer === index
-      ? { config: sh`program gunicorn.py check-config --venv ${site.venv} --release "$RELEASE"` }
+      ? {
+          config: program('gunicorn.py', 'check-config', '--venv', site.venv, '--release', RELEASE),
+        }
       : {}),
-    restart: sh`program service.py restart ${words} ${proof(site)} ${seen}`,
-    stop: sh`program service.py stop ${words} ${seen}`,
+    restart: program('service.py', 'restart', ...words, ...proof(site), ...seen),
+    stop: program('service.py', 'stop', ...words, ...seen),
   };
 }
 
@@ -129,7 +129,18 @@ function touch(site: Site, file: string, index: number): Service {
   const seen = ['--state', servicesSeen(index)];
   return {
     check: program('touch.py', 'check', ...words, ...seen),
-    restart: sh`program touch.py restart ${words} ${seen} --release "$RELEASE" --timeout ${proofTime(site.timeouts)}`,
+    restart: program(
+      'touch.py',
+      ...[
+        'restart',
+        ...words,
+        ...seen,
+        '--release',
+        RELEASE,
+        '--timeout',
+        proofTime(site.timeouts),
+      ],
+    ),
   };
 }
 
@@ -146,12 +157,18 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
     check: program('gunicorn.py', 'look', ...words, ...seen, ...NOTED_ADDRESS),
     restart: sh`
       in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
-      ${last ? sh`program gunicorn.py prove ${words} ${proof(site)} ${seen}` : sh`:`}`,
+      ${last ? program('gunicorn.py', 'prove', ...words, ...proof(site), ...seen) : sh`:`}`,
   };
 }
 
-const proof = (site: Site): Script =>
-  sh`--release "$RELEASE" ${NOTED_ADDRESS} --timeout ${proofTime(site.timeouts)} ${asked(site)}`;
+const proof = (site: Site) =>
+  [
+    ...['--release', RELEASE, ...NOTED_ADDRESS, '--timeout', proofTime(site.timeouts)],
+    ...asked(site),
+  ] as const;
+
+const project = ({ projectPath }: Site): readonly string[] =>
+  projectPath === undefined ? [] : ['--project', projectPath];
 
 /** Seconds. The proof gives up in time to say why, before the step is killed. */
 const proofTime = (timeouts: Site['timeouts']): number =>
@@ -195,18 +212,24 @@ const adviceFor = ({ path }: HealthCheck): string =>
   `give it a url or a socket, such as http://127.0.0.1:8000${path}`;
 
 /** One command. Where Gunicorn is to serve and none does yet, an answer is not needed: the release is good without. */
-function healthCheck({ healthCheck, restart }: Site): Script {
-  if (healthCheck === undefined) return sh`:`;
+function healthCheck({ healthCheck, restart }: Site): readonly Script[] {
+  if (healthCheck === undefined) return [];
   const elsewhere = isElsewhere(healthCheck);
-  const ask = sh`program health.py ${healthArguments(healthCheck)} ${elsewhere ? [] : sh`--address-file ${RUN_FILES.address}`}`;
+  const ask = program(
+    'health.py',
+    ...healthArguments(healthCheck),
+    ...(elsewhere ? [] : NOTED_ADDRESS),
+  );
   if (!elsewhere && !restart.some(isGunicorn)) {
-    return sh`{ [ -s ${RUN_FILES.address} ] || fail 'the health check has nobody to ask: no Gunicorn was found' ${adviceFor(healthCheck)}; ${ask}; }`;
+    return [
+      sh`{ [ -s ${RUN_FILES.address} ] || fail 'the health check has nobody to ask: no Gunicorn was found' ${adviceFor(healthCheck)}; ${ask}; }`,
+    ];
   }
-  if (!elsewhere || !restart.some(isGunicorn)) return ask;
+  if (!elsewhere || !restart.some(isGunicorn)) return [ask];
   const unanswered = restart.every(isGunicorn)
     ? sh`answer warning 'no health check: nothing serves the site'`
     : sh`( ${ask}; ) || answer warning 'nothing answers the health check: no Gunicorn serves the site yet'`;
-  return sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else ${unanswered}; fi; }`;
+  return [sh`{ if [ -e ${RUN_FILES.address} ]; then ${ask}; else ${unanswered}; fi; }`];
 }
 
 function healthArguments(check: HealthCheck): readonly string[] {

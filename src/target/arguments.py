@@ -10,6 +10,7 @@ from named_tuple import NamedTuple
 class Arguments(NamedTuple):
     """The words after the program's name: `--address-file PATH` is `address_file`.
 
+    `project` is the folder of manage.py below a release; empty where it is to be found.
     `state` and `address_file` are absolute, or names in the run's own folder when they are parsed.
     `health_check`: `path` when one follows at the address found, `elsewhere` when one follows that needs no address.
     """
@@ -21,7 +22,7 @@ class Arguments(NamedTuple):
     state: str = ""
     timeout: str = "60"
     address_file: str = ""
-    project: str = "."
+    project: str = ""
     health_check: str = ""
     kind: str = ""
     name: str = ""

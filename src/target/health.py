@@ -37,6 +37,8 @@ class Place(NamedTuple):
 
 def main(words: List[str]) -> None:
     given = {name[2:]: value for name, value in zip(words[::2], words[1::2])}
+    if "address-file" in given:
+        given["address-file"] = os.path.join(os.environ.get("RUN", ""), given["address-file"])
     address_file = given.get("address-file", "")
     if address_file and not (os.path.exists(address_file) and os.path.getsize(address_file)):
         answer("warning", "the health check was not asked: no address of a running Gunicorn is known")

@@ -100,7 +100,7 @@ def prune(keep: int, max_backups: int, backup_path: str, site: str) -> None:
     prune_runs(records)
     prune_records(records)
     sweep()
-    keep_ready(os.path.basename(os.environ["TOOLS"]))
+    keep_ready(os.path.basename(os.environ.get("TOOLS", "")))
 
 
 def in_use() -> set[str]:

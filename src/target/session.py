@@ -46,6 +46,7 @@ LONGEST = 1 << 16  # a line without an end is passed on in pieces of this size
 OVERLAP = 1 << 12  # of which this much is held back, lest a secret lie across the cut
 STEP_TIMED_OUT, STEP_STOPPED = 124, 130
 PROGRAM, WORD = b"\x1e", "\x1f"  # before each program of a step that needs no shell, and between its words
+THE_RELEASE = "\x1d"  # the word that is the release
 RESET = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 INHERITED = (
     b"HOME USER LOGNAME PATH LANG LC_ALL TZ TMPDIR XDG_RUNTIME_DIR SSH_AUTH_SOCK http_proxy https_proxy ftp_proxy "
@@ -626,7 +627,7 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
 
 def call(program: bytes) -> int:
     """Runs one of our programs in this process. Returns its exit code."""
-    file, *words = os.fsdecode(program).split(WORD)
+    file, *words = os.fsdecode(program).replace(THE_RELEASE, os.environ["RELEASE"]).split(WORD)
     try:
         code = __import__(file[:-3]).main(words)
     except SystemExit as end:

@@ -31,7 +31,7 @@ def start_again(master: Master, asked: Arguments) -> str:
 
 def start_command(asked: Arguments) -> str:
     """The command for a site that nothing serves yet."""
-    words = [*python_and_gunicorn(CURRENT, asked), "--chdir", os.path.normpath(f"{CURRENT}/{asked.project}")]
+    words = [*python_and_gunicorn(CURRENT, asked), "--chdir", os.path.normpath(f"{CURRENT}/{project(asked)}")]
     # From 25.1 on, all Gunicorns of a user would share one control socket.
     version = gunicorn_version(environment_of(live(), asked.venv)).split(".")
     if [int(each) for each in version[:2] if each.isdigit()] >= [25, 1]:
@@ -39,10 +39,23 @@ def start_command(asked: Arguments) -> str:
     return quoted([*words, "--bind", "127.0.0.1:8000", found_module(asked) or "PROJECT.wsgi"])
 
 
+def project(asked: Arguments) -> str:
+    """The folder of manage.py below the live release: as prelude.ts finds it, `.` where that is not clear."""
+    if asked.project or os.path.isfile(f"{live()}/manage.py"):
+        return asked.project or "."
+    found = []
+    for folder, folders, files in os.walk(live()):
+        below = os.path.relpath(folder, live())
+        found += [below] * ("manage.py" in files)
+        deep = below.count("/") >= 2
+        folders[:] = [] if deep else [each for each in folders if each not in ("node_modules", asked.venv)]
+    return found[0] if len(found) == 1 else "."
+
+
 def found_module(asked: Arguments) -> str:
-    project = os.path.join(live(), asked.project)
-    folders = sorted(os.listdir(project)) if os.path.isdir(project) else []
-    found = [each for each in folders if os.path.isfile(f"{project}/{each}/wsgi.py")]
+    place = os.path.join(live(), project(asked))
+    folders = sorted(os.listdir(place)) if os.path.isdir(place) else []
+    found = [each for each in folders if os.path.isfile(f"{place}/{each}/wsgi.py")]
     return f"{found[0]}.wsgi" if len(found) == 1 else ""
 
 
@@ -71,7 +84,7 @@ def through_current(folder: str, asked: Arguments) -> str:
     """The same folder of whatever release is live; the project's where it lies in no release."""
     path = os.path.realpath(os.path.join(DEPLOY, folder))
     release = release_of(path)
-    return os.path.normpath(f"{CURRENT}/{os.path.relpath(path, release) if release else asked.project}")
+    return os.path.normpath(f"{CURRENT}/{os.path.relpath(path, release) if release else project(asked)}")
 
 
 def kept(started: Command) -> list[str]:

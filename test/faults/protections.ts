@@ -150,13 +150,14 @@ const PROTECTIONS = {
   },
   'the health check decides': {
     file: 'steps/services.js',
-    find: 'lines(...servicesOf(site).map(({ restart }) => restart), healthCheck(site));',
+    find: 'lines(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));',
     replace: 'lines(...servicesOf(site).map(({ restart }) => restart));',
   },
   'the workers are proven': {
     file: 'steps/services.js',
-    find: '${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)"`',
-    replace: '${proof(site)} ${seen} --project "$(cd releases/"$RELEASE" && project)" || :`',
+    find: "restart: program('gunicorn.py', 'reload', ...words, ...proof(site), ...seen, ...project(site)),",
+    replace:
+      "restart: sh`${program('gunicorn.py', 'reload', ...words, ...proof(site), ...seen, ...project(site))} || :`,",
   },
   'a backup that fails fails the deploy': {
     file: 'steps/backup.js',

@@ -117,7 +117,9 @@ class Find(Repository):
             silent.bind(("127.0.0.1", 0))
             silent.listen()
             url = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
-            program = self.write("impatient.py", "import sys, repository\nrepository.SILENCE = 1\nrepository.main(sys.argv[1:])\n")
+            program = self.write(
+                "impatient.py", "import sys, repository\nrepository.SILENCE = 1\nrepository.main(sys.argv[1:])\n"
+            )
             tools = os.path.join(os.path.dirname(program), "tools")
             shutil.copytree(self.tools_for_all(), tools)
             shutil.move(program, tools)
