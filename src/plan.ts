@@ -2,7 +2,7 @@ import type { HookName, Site } from './config/site.ts';
 import { RUN_FILES } from './layout.ts';
 import { prelude } from './prelude.ts';
 import { secretsOf } from './secrets.ts';
-import { lines, type Script, sh } from './shell.ts';
+import { enclosed, inTurn, lines, type Script, sh } from './shell.ts';
 import { SCRIPTED_STEPS, type ScriptedStep, TIME_LIMITS, UNDO_LIMIT } from './step-names.ts';
 import { repositoryOf } from './steps/repository.ts';
 import type { Recipe, Step } from './steps/step.ts';
@@ -132,15 +132,6 @@ function entry(recipe: Recipe, site: Site, step: Step, phase: Entry['phase']): E
   const before = hooks(recipe, site, `before_${step.name}`);
   const after =
     phase === 'step' && step.name === 'restart' ? [] : hooks(recipe, site, `after_${step.name}`);
-  const wrapped =
-    before.length + after.length === 0
-      ? body
-      : lines(
-          ...before,
-          sh`( ${body}
-    )`,
-          ...after,
-        );
   return {
     name: step.name,
     title: step.title,
@@ -149,7 +140,7 @@ function entry(recipe: Recipe, site: Site, step: Step, phase: Entry['phase']): E
     limit: (site.timeouts[step.name] ?? TIME_LIMITS[step.name]) + (step.extraTime?.(site) ?? 0),
     undoLimit: Math.max(UNDO_LIMIT, site.timeouts.restart ?? 0) + (step.extraTime?.(site) ?? 0),
     needsKeys: step.needsKeys ?? false,
-    run: wrapped,
+    run: before.length + after.length > 0 ? inTurn(...before, enclosed(body), ...after) : body,
     undo: reason === undefined ? step.undo?.(site) : undefined,
   };
 }
@@ -167,7 +158,7 @@ function lateHooks(recipe: Recipe, site: Site): readonly Entry[] {
       limit: site.timeouts.restart ?? TIME_LIMITS.restart,
       undoLimit: UNDO_LIMIT,
       needsKeys: false,
-      run: lines(...scripts),
+      run: inTurn(...scripts),
       undo: undefined,
     },
   ];

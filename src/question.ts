@@ -28,7 +28,7 @@ const GREETING = Buffer.from('\ndeployer answer 1\n');
  * DeployError where the target cannot be asked, or where the answer ends before its end.
  */
 export async function* ask(runner: Runner, question: Question): AsyncGenerator<Answer, void, void> {
-  const program = await packedModules(question.program);
+  const program = packedModules(question.program);
   const process = await runner.start(['python3', '-ISc', program]);
   const frames = listen(process, question);
   try {

@@ -4,7 +4,7 @@ import { CANCEL, Conversation, type ConversationOptions, type Times } from './co
 import type { Outcome } from './outcome.ts';
 import type { Entry, Plan } from './plan.ts';
 import type { Runner } from './runners/runner.ts';
-import type { Script } from './shell.ts';
+import type { Part, Script } from './shell.ts';
 import { packed, targetFile, withoutComments } from './target-program.ts';
 import { encodeFrame } from './wire.ts';
 
@@ -31,32 +31,21 @@ export async function runSession(
   options: SessionOptions,
 ): Promise<Outcome> {
   const times = { ...TIMES, ...options.times };
-  const [runner, begin, tools] = await Promise.all([
-    opening,
-    beginProgram(),
-    toolWords(['session.py', ...plan.tools]),
-  ]);
-  const process = await runner.start(['python3', '-ISc', begin]);
+  const tools = toolWords(['session.py', ...plan.tools]);
   const version = createHash('sha256').update(tools).digest('hex').slice(0, 32);
-  process.write(
-    Buffer.concat([
-      encodeFrame('H', `${plan.place}\0${version}`),
-      ...(options.cancel?.aborted ? [CANCEL] : []),
-      ...planFrames(plan, version, options, times),
-    ]),
-  );
+  const head = encodeFrame('H', `${plan.place}\0${version}`);
+  const frames = planFrames(plan, version, options, times);
+  const begin = packed(withoutComments(targetFile('begin.py')), 'begin.py');
+  const runner = await opening;
+  const process = await runner.start(['python3', '-ISc', begin]);
+  process.write(Buffer.concat([head, ...(options.cancel?.aborted ? [CANCEL] : []), ...frames]));
   const frame = () => encodeFrame('T', deflateSync(tools));
   return new Conversation(process, plan, frame, { ...options, times }).outcome;
 }
 
-const beginProgram = async (): Promise<string> =>
-  packed(withoutComments(await targetFile('begin.py')), 'begin.py');
-
 /** The programs of the target, each as its name and its text. The hash of that is their version. */
-async function toolWords(names: readonly string[]): Promise<string> {
-  const texts = await Promise.all(names.map(targetFile));
-  return names.map((name, index) => `${name}\0${texts[index]}\0`).join('');
-}
+const toolWords = (names: readonly string[]): string =>
+  names.map((name) => `${name}\0${targetFile(name)}\0`).join('');
 
 function planFrames(
   plan: Plan,
@@ -95,19 +84,22 @@ function planFrames(
 function entryWords(entry: Entry): readonly string[] {
   return [
     ...[entry.name, entry.phase, entry.orphan, String(entry.limit), String(entry.undoLimit)],
-    ...[entry.needsKeys ? 'keys' : '', ...[entry.run, entry.undo].map(scriptWord)],
+    ...[entry.needsKeys ? 'keys' : '', ...[entry.run, entry.undo].map(sent)],
   ];
 }
 
-/** What stands on the wire before a program, between its words, and for the word that is the release. */
-const [PROGRAM, WORD, THE_RELEASE] = ['\x1e', '\x1f', '\x1d'] as const;
+/** What stands on the wire between the parts of a script, before a program, between its words, and for the release. */
+const [PART, PROGRAM, WORD, THE_RELEASE] = ['\x1c', '\x1e', '\x1f', '\x1d'] as const;
 
-/** The programs of a script that is nothing else, unless a word of theirs could be taken for something else. */
-function scriptWord(script: Script | undefined): string {
-  if (!script?.programs.length) return script?.text ?? '';
-  const odd = (word: string | Script) =>
-    typeof word === 'string' && [PROGRAM, WORD, THE_RELEASE].some((each) => word.includes(each));
-  if (script.programs.flat().some(odd)) return script.text;
-  const sent = (word: string | Script) => (typeof word === 'string' ? word : THE_RELEASE);
-  return script.programs.map((words) => PROGRAM + words.map(sent).join(WORD)).join('');
+/** A script in its parts, unless something in it could be taken for one of these signs: then as the shell's. */
+function sent(script: Script | undefined): string {
+  if (script === undefined) return '';
+  const odd = [PART, PROGRAM, WORD, THE_RELEASE].some((sign) => script.text.includes(sign));
+  return odd ? script.text : script.parts.map(sentPart).join(PART);
+}
+
+function sentPart(part: Part): string {
+  if (typeof part === 'string') return part;
+  const word = (each: string | Script) => (typeof each === 'string' ? each : THE_RELEASE);
+  return part.map((words) => PROGRAM + words.map(word).join(WORD)).join('');
 }

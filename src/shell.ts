@@ -1,22 +1,25 @@
-let scriptOf: (text: string, programs?: readonly Program[]) => Script;
+let scriptOf: (text: string, parts?: readonly Part[]) => Script;
 
 /** A program of `target/` and its words. */
 export type Program = readonly [file: string, ...words: (string | Script)[]];
+
+/** Shell text, or programs of ours side by side, for which the session needs neither a shell nor another Python. */
+export type Part = string | readonly Program[];
 
 /** POSIX shell text that is safe by construction: only the functions of this file make one, and quote every value. */
 export class Script {
   /** What the shell runs. */
   readonly text: string;
-  /** Where it only runs programs of ours side by side: those. The session then needs neither the shell nor another Python. */
-  readonly programs: readonly Program[];
+  /** The same, taken apart: each part runs when the one before it has ended well. */
+  readonly parts: readonly Part[];
 
-  private constructor(text: string, programs: readonly Program[]) {
+  private constructor(text: string, parts: readonly Part[]) {
     this.text = text;
-    this.programs = programs;
+    this.parts = parts;
   }
 
   static {
-    scriptOf = (text, programs = []) => new Script(text, programs);
+    scriptOf = (text, parts = [text]) => new Script(text, parts);
   }
 
   toString(): string {
@@ -53,10 +56,8 @@ export function sh(template: TemplateStringsArray, ...values: readonly Value[]):
   return scriptOf(text);
 }
 
-/** Joins scripts, one below the other; a single one stays what it is. */
+/** Joins scripts, one below the other. */
 export function lines(...scripts: readonly Script[]): Script {
-  const [only] = scripts;
-  if (only !== undefined && scripts.length === 1) return only;
   return scriptOf(scripts.map((script) => script.text).join('\n'));
 }
 
@@ -69,7 +70,7 @@ export function program(
   ...words: readonly (string | number | typeof RELEASE)[]
 ): Script {
   const exact = words.map((each) => (each instanceof Script ? each : String(each)));
-  return scriptOf(['program', file, ...exact.map(written)].join(' '), [[file, ...exact]]);
+  return scriptOf(['program', file, ...exact.map(written)].join(' '), [[[file, ...exact]]]);
 }
 
 /** Runs scripts side by side, all to their ends; fails if one has failed. */
@@ -77,9 +78,20 @@ export function together(...scripts: readonly Script[]): Script {
   const started = scripts.map(({ text }) => `${text} & pids="$pids $!"`);
   const wait = 'for pid in $pids; do wait "$pid" || status=1; done';
   const text = ['pids= status=0', ...started, wait, '[ "$status" -eq 0 ]'].join('\n');
-  const whole = scripts.every(({ programs }) => programs.length > 0);
-  return scriptOf(text, whole ? scripts.flatMap(({ programs }) => programs) : []);
+  const programs = scripts.flatMap(({ parts }) => (typeof parts[0] === 'object' ? parts[0] : []));
+  return scriptOf(text, programs.length === scripts.length ? [programs] : [text]);
 }
+
+/** Joins scripts that need not share a shell: none may count on what one before it has set. */
+export function inTurn(...scripts: readonly Script[]): Script {
+  return scriptOf(
+    lines(...scripts).text,
+    scripts.flatMap(({ parts }) => parts),
+  );
+}
+
+/** A script that ends only itself when it exits, and not what is joined to it. */
+export const enclosed = ({ text, parts }: Script): Script => scriptOf(`( ${text}\n)`, parts);
 
 /** One shell word that means exactly `value`. Throws a TypeError for what no shell word can hold (NUL, a lone surrogate). */
 export function quote(value: string): string {

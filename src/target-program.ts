@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
 
-/** The text of a file that travels to the target, as named in `target/`. */
-export const targetFile = (name: string): Promise<string> =>
-  readFile(new URL(`./target/${name}`, import.meta.url), 'utf8');
+/** The text of a file that travels to the target, as named in `target/`. Read at once: fifty promises take longer. */
+export const targetFile = (name: string): string =>
+  readFileSync(new URL(`./target/${name}`, import.meta.url), 'utf8');
 
 /** A Python program as one argument of `python3 -c`: base64 in double quotes is safe in every login shell. */
 export function packed(source: string, name: string): string {
@@ -18,14 +18,12 @@ export const withoutComments = (source: string): string =>
     .replace(/(^ *| {2})# .*$/gm, '');
 
 /** Several files as one program, packed: each may import those before it, and the last is run. */
-export async function packedModules(files: readonly string[]): Promise<string> {
-  const loads = await Promise.all(
-    files.map(async (file, index) => {
-      const name = index === files.length - 1 ? '__main__' : file.replace('.py', '');
-      const source = withoutComments(await targetFile(file));
-      return `load(${JSON.stringify(name)}, ${JSON.stringify(file)}, ${JSON.stringify(source)})`;
-    }),
-  );
+export function packedModules(files: readonly string[]): string {
+  const loads = files.map((file, index) => {
+    const name = index === files.length - 1 ? '__main__' : file.replace('.py', '');
+    const source = withoutComments(targetFile(file));
+    return `load(${JSON.stringify(name)}, ${JSON.stringify(file)}, ${JSON.stringify(source)})`;
+  });
   return packed([LOADER, ...loads, ''].join('\n'), 'loader.py');
 }
 

@@ -27,6 +27,7 @@ export async function runOnSite(
       options.report({ type: 'warned', site: site.name, step: undefined, message }),
     );
     await using _ = closing(opening);
+    await new Promise(setImmediate); // the way begins to open, and what follows needs no waiting for it
     const plan = planFor(site);
     const outcome = await runSession(opening, plan, {
       by: whoAmI(),

@@ -1,6 +1,6 @@
 import type { Site } from '../config/site.ts';
 import { RUN_FILES } from '../layout.ts';
-import { type Script, sh } from '../shell.ts';
+import { inTurn, type Script, sh } from '../shell.ts';
 import { unknownMigrations } from './migrate.ts';
 import { checkServerConfig, restartTime, restoreServices, stopServices } from './services.ts';
 import type { Step } from './step.ts';
@@ -13,13 +13,17 @@ export const activate: Step = {
   name: 'activate',
   title: 'Boot-test the release and switch to it',
   orphan: 'finish',
-  run: (site) => sh`
-    ${bootTest(site)}
+  run: (site) =>
+    inTurn(
+      bootTest(site),
+      ...checkServerConfig(site),
+      sh`
     [ -L current ] || [ ! -e current ] || fail 'current is no link' 'move it away: it is not ours'
     if [ -L current ]; then readlink current >${RUN_FILES.previous}; else : >${RUN_FILES.previous}; fi
     sync -f releases/"$RELEASE" 2>/dev/null || sync
     : >${RUN_FILES.switched}
     ${switchTo(sh`releases/"$RELEASE"`)}`,
+    ),
   undo: (site) => sh`
     [ -e ${RUN_FILES.switched} ] || exit 0
     previous=$(cat ${RUN_FILES.previous})
@@ -40,14 +44,11 @@ export const activate: Step = {
 export const activateOld: Step = {
   ...activate,
   title: 'Boot-test the old release and switch to it',
-  run: (site) => sh`
-    ${unknownMigrations}
-    ${activate.run(site)}`,
+  run: (site) => inTurn(unknownMigrations, activate.run(site)),
 };
 
-const bootTest = (site: Site): Script => sh`
-  in_release "$RELEASE" project python "$TOOLS/boot.py" ${bootArguments(site)}
-  ${checkServerConfig(site)}`;
+const bootTest = (site: Site): Script =>
+  sh`in_release "$RELEASE" project python "$TOOLS/boot.py" ${bootArguments(site)}`;
 
 function bootArguments(site: Site): readonly string[] {
   return [
@@ -58,7 +59,6 @@ function bootArguments(site: Site): readonly string[] {
 
 /** `mv` onto the link itself would move into the live release; with the folder as its target it is one rename(2). */
 const switchTo = (target: Script): Script => sh`
-  mkdir -p .deployer/switch
-  rm -f .deployer/switch/current
-  ln -s ${target} .deployer/switch/current
+  [ -d .deployer/switch ] || mkdir .deployer/switch
+  ln -sfn ${target} .deployer/switch/current
   mv -f .deployer/switch/current .`;

@@ -13,7 +13,7 @@ export const backup: Step = {
     [ -n "$live" ] || skip 'first deploy: nothing to back up'
     folder=${site.backupPath}
     until [ -d "$folder" ]; do printf '%s\n' "$folder" >>${RUN_FILES.backupFolders}; folder=$(dirname -- "$folder"); done
-    mkdir -p -- ${site.backupPath}
+    [ -d ${site.backupPath} ] || mkdir -p -- ${site.backupPath}
     umask 077
     part=${backupPart(site)}
     ${site.commands.backup === undefined ? packRelease(site) : runCommand(site.commands.backup)}

@@ -1,6 +1,6 @@
 import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
-import { lines, program, quote, type Script, sh, together } from '../shell.ts';
+import { inTurn, program, quote, type Script, sh, together } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
 import { checkAddress, checkServices } from './services.ts';
 import type { Step } from './step.ts';
@@ -53,7 +53,7 @@ export const checkRollback = (to: string | undefined): Step => ({
   title: 'Find the release to go back to',
   orphan: 'kill',
   run: (site) =>
-    lines(
+    inTurn(
       currentIsALink,
       program('history.py', 'candidate', ...(to === undefined ? [] : ['--to', to])),
       ...checkAll(site),
@@ -66,7 +66,7 @@ export const checkRestart: Step = {
   title: 'Find the live release',
   orphan: 'kill',
   run: (site) =>
-    lines(
+    inTurn(
       currentIsALink,
       sh`
         [ -n "$(live)" ] || fail 'nothing is deployed here yet' ${`deployer deploy ${site.name}`}

@@ -1,5 +1,5 @@
 import type { Site } from '../config/site.ts';
-import { lines, program, type Script, sh } from '../shell.ts';
+import { inTurn, program, type Script, sh } from '../shell.ts';
 import { checkEnvironment } from './services.ts';
 import type { Step } from './step.ts';
 
@@ -9,11 +9,11 @@ export const dependencies = (rebuild: boolean): Step => ({
   title: 'Install the requirements',
   orphan: 'kill',
   run: (site) =>
-    lines(
+    inTurn(
       site.commands.dependencies === undefined
         ? build(site, rebuild)
         : runCommand(site, site.commands.dependencies),
-      checkEnvironment(site),
+      ...checkEnvironment(site),
     ),
   undo: () => program('environment.py', 'discard'),
 });
@@ -24,9 +24,9 @@ export const oldDependencies: Step = {
   title: 'Check the environment of the release',
   orphan: 'kill',
   run: (site) =>
-    lines(
+    inTurn(
       sh`[ -x releases/"$RELEASE"/${`${site.venv}/bin/python`} ] || fail ${`the release has no virtualenv ${site.venv}`}`,
-      checkEnvironment(site),
+      ...checkEnvironment(site),
     ),
 };
 

@@ -1,6 +1,6 @@
 import type { HealthCheck, Restart, Site } from '../config/site.ts';
 import { RUN_FILES, servicesSeen } from '../layout.ts';
-import { lines, program, RELEASE, type Script, sh } from '../shell.ts';
+import { inTurn, lines, program, RELEASE, type Script, sh } from '../shell.ts';
 import { TIME_LIMITS } from '../step-names.ts';
 
 /** Says what would keep the services from taking up a new release, and remembers which run now. One script for each. */
@@ -8,16 +8,16 @@ export const checkServices = (site: Site): readonly Script[] =>
   servicesOf(site).flatMap(({ check }) => check ?? []);
 
 /** Fails where the services can neither take up the release's environment by a reload nor be restarted. */
-export const checkEnvironment = (site: Site): Script =>
-  lines(...servicesOf(site).flatMap(({ environment }) => environment ?? []));
+export const checkEnvironment = (site: Site): readonly Script[] =>
+  servicesOf(site).flatMap(({ environment }) => environment ?? []);
 
 /** Has the release's own server read the arguments of the live one, where one serves. */
-export const checkServerConfig = (site: Site): Script =>
-  lines(...servicesOf(site).flatMap(({ config }) => config ?? []));
+export const checkServerConfig = (site: Site): readonly Script[] =>
+  servicesOf(site).flatMap(({ config }) => config ?? []);
 
 /** Restarts everything, in order, and proves that `$RELEASE` is served. */
 export const restartServices = (site: Site): Script =>
-  lines(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));
+  inTurn(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));
 
 /**
  * The same for the release that was live before. An answer that the health check dislikes is only told, for it may never
@@ -155,9 +155,10 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
   const seen = ['--state', servicesSeen(index)];
   return {
     check: program('gunicorn.py', 'look', ...words, ...seen, ...NOTED_ADDRESS),
-    restart: sh`
-      in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"
-      ${last ? program('gunicorn.py', 'prove', ...words, ...proof(site), ...seen) : sh`:`}`,
+    restart: inTurn(
+      sh`in_release "$RELEASE" . sh -c ${line} || fail "the restart command ended with $?"`,
+      ...(last ? [program('gunicorn.py', 'prove', ...words, ...proof(site), ...seen)] : []),
+    ),
   };
 }
 

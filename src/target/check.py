@@ -17,6 +17,8 @@ from common import answer, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from check_folders import Problem
 
 INTERPRETER = """
@@ -24,7 +26,8 @@ import sys
 if sys.version_info < (3, 8): sys.exit(10)
 sys.path = [path for path in sys.path if path]
 find = lambda name: any(finder.find_spec(name, None) for finder in sys.meta_path)  # importlib.util costs 5 ms
-sys.exit(0 if find("venv") and (find("pip") or find("ensurepip")) else 11)
+if not find("ensurepip"): import site; site.main()  # Debian's pip lies where only site looks, which costs 4 ms
+sys.exit(0 if find("venv") and (find("ensurepip") or find("pip")) else 11)
 """
 
 
@@ -33,13 +36,14 @@ def main(words: list[str]) -> int:
     files, folders = options.get("--shared-file", []), options.get("--shared-dir", [])
     backups, target = options["--backup-path"][0], options.get("--target", [""])[0]
     tools = ["git", "tar", "gzip"] + ["ssh"] * ("--needs-ssh" in options)
+    interpreter = interpreter_problems(options["--python"][0], target)
     found = [
         *tool_problems(tools, target),
-        *interpreter_problems(options["--python"][0], target),
         *folder_problems(backups),
         *filesystem_problems([".", "releases", "shared", ".deployer", backups]),
         *current_problems(),
         *shared_problems(files, folders, target),
+        *interpreter(),
     ]
     for what, cure in found:
         answer("problem", f"{what}\n{cure}")
@@ -69,23 +73,30 @@ def install(target: str, *packages: str) -> str:
     return ("" if os.geteuid() == 0 else "sudo ") + f"apt-get install {' '.join(packages)}"
 
 
-def interpreter_problems(python: str, target: str) -> list[Problem]:
+def interpreter_problems(python: str, target: str) -> Callable[[], list[Problem]]:
+    """Starts the interpreter. Returns a function that waits for what it says."""
     name = os.path.basename(python)
     package = name if name.startswith("python3") else "python3"
     try:
         quiet = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-        pid = os.posix_spawnp(python, [python, "-Es", "-c", INTERPRETER], os.environ, file_actions=quiet)
-        status = os.waitpid(pid, 0)[1]
+        pid = os.posix_spawnp(python, [python, "-ESs", "-c", INTERPRETER], os.environ, file_actions=quiet)
     except FileNotFoundError:
-        return [(f"the Python interpreter {python} is not installed", install(target, package, f"{package}-venv"))]
+        absent = f"the Python interpreter {python} is not installed"
+        return lambda: [(absent, install(target, package, f"{package}-venv"))]
     except OSError as error:
-        return [(f"the Python interpreter {python} cannot be run", f"{error.strerror}: mend it, or change `python`")]
-    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-    if code == 10:
-        return [(f"{python} is older than Python 3.8", "set `python` to a newer interpreter of the target")]
-    if code == 11:
-        return [(f"{python} has no venv, or no pip to put into one", install(target, f"{package}-venv"))]
-    return [(f"{python} is no working Python interpreter", f"see what it says: {python} -c ''")] if code else []
+        cure = f"{error.strerror}: mend it, or change `python`"
+        return lambda: [(f"the Python interpreter {python} cannot be run", cure)]
+
+    def wait() -> list[Problem]:
+        status = os.waitpid(pid, 0)[1]
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        if code == 10:
+            return [(f"{python} is older than Python 3.8", "set `python` to a newer interpreter of the target")]
+        if code == 11:
+            return [(f"{python} has no venv, or no pip to put into one", install(target, f"{package}-venv"))]
+        return [(f"{python} is no working Python interpreter", f"see what it says: {python} -c ''")] if code else []
+
+    return wait
 
 
 def current_problems() -> list[Problem]:

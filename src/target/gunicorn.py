@@ -38,6 +38,8 @@ from processes import Process
 from reload_signal import SIGHUP, keep_way_back, released_before, reload_signal
 from start_command import cure, in_release, start_again, start_command
 
+NOTHING = "{}"  # the module json costs 5 ms
+
 TYPE_CHECKING = False  # typing costs 10 ms
 if TYPE_CHECKING:
     from typing import Any, Callable
@@ -94,6 +96,10 @@ def check(asked: Arguments) -> None:
 
 def remember(found: list[Master], path: str) -> None:
     if not path:
+        return
+    if not found:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(NOTHING)
         return
     import json
 
@@ -203,10 +209,13 @@ def recall(path: str) -> list[Master]:
 def noted(path: str) -> dict[str, Any]:
     if not os.path.exists(path):
         return {}
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if text == NOTHING:
+        return {}
     import json
 
-    with open(path, encoding="utf-8") as file:
-        seen: dict[str, Any] = json.load(file)
+    seen: dict[str, Any] = json.loads(text)
     return seen
 
 

@@ -45,7 +45,8 @@ JOURNAL = 1 << 14  # taken up front: a disk that fills up later must not silence
 LONGEST = 1 << 16  # a line without an end is passed on in pieces of this size
 OVERLAP = 1 << 12  # of which this much is held back, lest a secret lie across the cut
 STEP_TIMED_OUT, STEP_STOPPED = 124, 130
-PROGRAM, WORD = b"\x1e", "\x1f"  # before each program of a step that needs no shell, and between its words
+PART = b"\x1c"  # between the parts of a script, which run one after another
+PROGRAM, WORD = b"\x1e", "\x1f"  # before each program of a part that needs no shell, and between its words
 THE_RELEASE = "\x1d"  # the word that is the release
 RESET = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 INHERITED = (
@@ -426,11 +427,23 @@ class Run:
         return b"%s:%d:%s" % (self.id, index, os.getcwdb())
 
     def script(self, client: Client, index: int, undo: bool) -> "Tuple[int, List[bytes]]":
-        """Runs one script to its end, or stops it. Returns its exit code and its answers."""
-        entry = self.entries[index]
+        """Runs one script, part by part, to its end or to the first that fails, or stops it. Returns its exit code and
+        its answers."""
+        entry, begun, code = self.entries[index], now(), 0
         text, limit = (entry.undo, entry.undo_limit) if undo else (entry.run, entry.limit)
         stoppable = entry.killable() and not undo and not self.committed
-        mark = self.mark(index)
+        answers: "List[bytes]" = []
+        for part in text.split(PART):
+            code, said = self.part(client, entry, self.mark(index), part, begun, limit, stoppable)
+            answers += said
+            if code:
+                break
+        return code, answers
+
+    def part(
+        self, client: Client, entry: Entry, mark: bytes, text: bytes, begun: float, limit: float, stoppable: bool
+    ) -> "Tuple[int, List[bytes]]":
+        """A shell, or programs of ours side by side."""
         out, out_w = os.pipe()
         say, say_w = os.pipe()
         begin, theirs, go = spawn, [out_w, out_w, say_w], -1
@@ -455,8 +468,8 @@ class Run:
             os.close(go)
         output, answers, why, stopped = Output(client, self.mask, self.log), Answers(self), 0, 0.0
         pipes: "Ears" = {say: answers.hear, out: output.hear}
-        begun, status = now(), None
-        warn_at = begun + limit
+        status: "Optional[int]" = None
+        warn_at = max(now(), begun + limit)
         while status is None or (why and kin(mark, pid) and now() < stopped + self.grace + self.patience):
             client.turn(pipes, 0.05 if why else 1.0)
             if status is None:
@@ -479,7 +492,8 @@ class Run:
         output.end()
         if out in pipes and not why:
             drain(out)
-        os.close(out), os.close(say)
+        os.close(out)
+        os.close(say)
         code = why or (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
         return code, answers.forwarded()
 

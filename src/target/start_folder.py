@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 import processes
 from layout import below_current
@@ -50,9 +49,11 @@ def began_here(master: Master) -> bool:
 def note(master: Master) -> None:
     """Notes it, where it is known, before a HUP; a note once made stays. One that fails only costs a later USR2."""
     if below_current(master.environ.get("PWD", "")) is None and began_here(master):
-        with suppress(OSError):
+        try:
             os.makedirs(NOTES, exist_ok=True)
             os.symlink(processes.folder(master.pid), note_of(master.process))
+        except OSError:
+            pass
 
 
 def noted() -> list[str]:

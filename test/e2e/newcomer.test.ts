@@ -49,7 +49,7 @@ test('the package runs where it is installed, and holds every program that trave
 
   const inPackage = await readdir(`${world.installed}/dist/target`);
   const { tools } = plan(deploy({ rebuild: false }), siteWith());
-  const travelling = [...tools, 'session.py', ...STATUS_PROGRAM, ...BACKUPS_PROGRAM];
+  const travelling = [...tools, 'begin.py', 'session.py', ...STATUS_PROGRAM, ...BACKUPS_PROGRAM];
   expect([...new Set(travelling)].sort()).toEqual(inPackage.sort());
   const sources = (
     await readdir(fileURLToPath(new URL('../../src/target', import.meta.url)))

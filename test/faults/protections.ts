@@ -145,13 +145,13 @@ const PROTECTIONS = {
   },
   'the release answers before the switch': {
     file: 'steps/activate.js',
-    find: 'in_release "$RELEASE" project python "$TOOLS/boot.py" ${bootArguments(site)}\n',
-    replace: '\n',
+    find: 'sh `in_release "$RELEASE" project python "$TOOLS/boot.py" ${bootArguments(site)}`',
+    replace: 'sh `:`',
   },
   'the health check decides': {
     file: 'steps/services.js',
-    find: 'lines(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));',
-    replace: 'lines(...servicesOf(site).map(({ restart }) => restart));',
+    find: 'inTurn(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));',
+    replace: 'inTurn(...servicesOf(site).map(({ restart }) => restart));',
   },
   'the workers are proven': {
     file: 'steps/services.js',

@@ -7,6 +7,7 @@ import type { Terminal } from '../../terminal.ts';
 import type { Means } from './connection.ts';
 import { type Destination, destinationOf, jumpAddress, withoutSecrets } from './destination.ts';
 import { Host } from './host.ts';
+import { Knock } from './knock.ts';
 import { Passphrases } from './passphrases.ts';
 
 /** What connections need besides an address. */
@@ -79,15 +80,22 @@ export class Hosts implements AsyncDisposable {
       throw new DeployError('unreachable', `${address.host}: its ProxyJump leads in a circle`, {
         hint: 'set "ProxyJump none" for the jump host itself in ~/.ssh/config',
       });
-    const asked = destinationOf(address, this.#env, warn);
-    const [to, { connectTo }] = await Promise.all([asked, import('./connection.ts')]);
     const means = depth === 0 ? this.#means : { ...this.#means, password: undefined }; // it is the target's
+    const asked = destinationOf(address, this.#env, warn);
+    const knocking = asked.then((to) =>
+      (jumps ?? to.jumps).length > 0 || to.proxyCommand !== undefined ? undefined : new Knock(to),
+    );
+    const [to, used, { connectTo }] = await Promise.all([
+      asked,
+      knocking,
+      import('./connection.ts'),
+    ]);
+    using knock = used;
     const hops = jumps ?? to.jumps;
     const last = hops.at(-1);
     if (last === undefined) {
-      const command = to.proxyCommand;
-      const way = async () => (command === undefined ? undefined : streamOf(command, this.#env));
-      return { chain: [await connectTo(to, means, way)], to };
+      const way = async () => streamOf(to.proxyCommand as string, this.#env);
+      return { chain: [await connectTo(to, means, knock?.open ?? way)], to };
     }
     const rest = hops.slice(0, -1);
     const { chain } = await this.#dial(jumpAddress(last), warn, {
