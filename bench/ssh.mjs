@@ -1,6 +1,6 @@
 // Deploys over SSH, whole process, through a proxy that delays, against the same work as hand-written scripts through one
 // `ssh HOST sh -s`, in turn. `node bench/ssh.mjs [stubbed] [ten] [django]`: these parts only. AGAINST names the bin of another
-// deployer, from before a change, to be run in turn, too.
+// deployer, from before a change, to be run in turn, too, with the stubbed steps on a site of its own.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -60,9 +60,12 @@ async function stubbed() {
   console.log(`one new commit, heavy steps stubbed, one site: median of ${RUNS}, ms`);
   for (const rtt of RTTS) {
     const way = ways.get(rtt);
-    const [own, hand] = ['own', 'hand'].map((name) => place(`${name}-${rtt}`));
-    configure({ 'tiny.example.com': { ...STUBS.site, ...at(project, own, way) } });
-    const deploy = (bin) => deployer(bin, 'deploy', 'tiny.example.com', '--quiet');
+    const [own, before, hand] = ['own', 'before', 'hand'].map((name) => place(`${name}-${rtt}`));
+    configure({
+      'tiny.example.com': { ...STUBS.site, ...at(project, own, way) },
+      'before.example.com': { ...STUBS.site, ...at(project, before, way) },
+    });
+    const deploy = (bin, site) => deployer(bin, 'deploy', `${site}.example.com`, '--quiet');
     const byHand = () => script(way, stubbedByHand(project.path, hand));
     await compare(`RTT ${rtt}`, way, project, { byHand, deploy });
     bySteps(project, 'tiny.example.com');
@@ -141,8 +144,8 @@ function bySteps(project, site) {
 
 /** Each in turn, a new commit for each round; then what the host saw of the last of each. */
 async function compare(name, way, project, { byHand, deploy }) {
-  const works = { 'by hand': byHand, deployer: () => deploy(BIN) };
-  if (process.env.AGAINST) works.before = () => deploy(process.env.AGAINST);
+  const works = { 'by hand': byHand, deployer: () => deploy(BIN, 'tiny') };
+  if (process.env.AGAINST) works.before = () => deploy(process.env.AGAINST, 'before');
   const times = Object.fromEntries(Object.keys(works).map((who) => [who, []]));
   const seen = {};
   for (let round = 0; round <= RUNS; round++) {

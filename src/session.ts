@@ -35,7 +35,7 @@ export async function runSession(
   const version = createHash('sha256').update(tools).digest('hex').slice(0, 32);
   const head = encodeFrame('H', `${plan.place}\0${version}`);
   const frames = planFrames(plan, version, options, times);
-  const begin = packed(withoutComments(targetFile('begin.py')), 'begin.py');
+  const begin = packed(withoutComments(`${targetFile('begin.py')}`), 'begin.py');
   const runner = await opening;
   const process = await runner.start(['python3', '-ISc', begin]);
   process.write(Buffer.concat([head, ...(options.cancel?.aborted ? [CANCEL] : []), ...frames]));
@@ -44,8 +44,10 @@ export async function runSession(
 }
 
 /** The programs of the target, each as its name and its text. The hash of that is their version. */
-const toolWords = (names: readonly string[]): string =>
-  names.map((name) => `${name}\0${targetFile(name)}\0`).join('');
+const toolWords = (names: readonly string[]): Buffer =>
+  Buffer.concat(
+    names.flatMap((name) => [Buffer.from(`${name}\0`), targetFile(name), Buffer.alloc(1)]),
+  );
 
 function planFrames(
   plan: Plan,

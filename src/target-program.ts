@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
 
-/** The text of a file that travels to the target, as named in `target/`. Read at once: fifty promises take longer. */
-export const targetFile = (name: string): string =>
-  readFileSync(new URL(`./target/${name}`, import.meta.url), 'utf8');
+/** A file that travels to the target, as named in `target/`. Read at once: fifty promises take longer. */
+export const targetFile = (name: string): Buffer =>
+  readFileSync(new URL(`./target/${name}`, import.meta.url));
 
 /** A Python program as one argument of `python3 -c`: base64 in double quotes is safe in every login shell. */
 export function packed(source: string, name: string): string {
@@ -21,7 +21,7 @@ export const withoutComments = (source: string): string =>
 export function packedModules(files: readonly string[]): string {
   const loads = files.map((file, index) => {
     const name = index === files.length - 1 ? '__main__' : file.replace('.py', '');
-    const source = withoutComments(targetFile(file));
+    const source = withoutComments(`${targetFile(file)}`);
     return `load(${JSON.stringify(name)}, ${JSON.stringify(file)}, ${JSON.stringify(source)})`;
   });
   return packed([LOADER, ...loads, ''].join('\n'), 'loader.py');

@@ -32,12 +32,12 @@ export const backup: Step = {
  */
 const packRelease = (site: Site): Script => sh`
   status=0
-  set -- --exclude="$live"/${site.venv}
-  case $(tar --help 2>&1) in
-    *--exclude*) ;;
-    *) set --; [ ! -d releases/"$live"/${site.venv}/bin ] || [ -L releases/"$live"/${site.venv} ] || answer warning 'the virtualenv is in the backup, too: this tar knows no --exclude' ;;
-  esac
-  tar -czf - -C releases "$@" "$live" >"$part" || status=$?
+  tar -czf - -C releases --exclude="$live"/${site.venv} "$live" >"$part" || status=$?
+  if [ "$status" -ne 0 ] && case $(tar --help 2>&1) in *--exclude*) false ;; esac; then
+    [ ! -d releases/"$live"/${site.venv}/bin ] || [ -L releases/"$live"/${site.venv} ] || answer warning 'the virtualenv is in the backup, too: this tar knows no --exclude'
+    status=0
+    tar -czf - -C releases "$live" >"$part" || status=$?
+  fi
   [ "$status" -eq 0 ] || case $status$(tar --version 2>/dev/null) in
     1*GNU*) answer warning 'files of the live release changed while they were backed up' ;;
     *) fail "tar ended with $status" ;;

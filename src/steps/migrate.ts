@@ -8,7 +8,8 @@ export const migrate: Step = {
   title: 'Apply the migrations',
   orphan: 'never',
   run: () => sh`
-    case $(cat ${RUN_FILES.migrations}) in
+    read -r migrations <${RUN_FILES.migrations}
+    case $migrations in
       none) skip 'the settings name no DATABASES' ;;
       empty) skip 'no migrations to apply' ;;
     esac

@@ -11,10 +11,11 @@ export const collectStatic: Step = {
   run: (site) =>
     site.commands.static === undefined
       ? sh`
-        case $(cat ${RUN_FILES.staticFiles}) in
+        read -r files <${RUN_FILES.staticFiles}
+        case $files in
           collect) manage "$RELEASE" collectstatic --noinput ;;
           outside) ${NOTE_OUTSIDE}; ${collectOutside(site, sh`"$RELEASE"`)} ;;
-          *) skip "$(sed 's/^skip //' ${RUN_FILES.staticFiles})" ;;
+          *) skip "\${files#skip }" ;;
         esac`
       : sh`
         [ "$(cat ${RUN_FILES.staticFiles})" != outside ] || ${NOTE_OUTSIDE}

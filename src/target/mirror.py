@@ -10,6 +10,7 @@ from git import git
 MIRROR = ".deployer/repo.git"
 IN_MIRROR = ["--git-dir=" + MIRROR]
 EVERYTHING = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+PACKS = 50  # gc.autoPackLimit
 FETCH = (
     *("-c", "fetch.unpackLimit=1"),  # packs, never loose objects: a fetch that is killed leaves a whole pack or none
     *("-c", "transfer.unpackLimit=1"),
@@ -85,7 +86,8 @@ def attempts(commit: str, ref: str) -> list[list[str]]:
 
 def fetch(url: str, refspecs: list[str]) -> tuple[int, str]:
     prune = ["--prune"] if refspecs is EVERYTHING else []
-    code, _, errors = git([*IN_MIRROR, *FETCH, *prune, "--", url, *refspecs], url)
+    untidied = [] if is_crowded() else ["-c", "maintenance.auto=false"]  # Git would start a process to find that out
+    code, _, errors = git([*IN_MIRROR, *untidied, *FETCH, *prune, "--", url, *refspecs], url)
     if code:
         import re
 
@@ -95,6 +97,12 @@ def fetch(url: str, refspecs: list[str]) -> tuple[int, str]:
             remake_mirror()
             code, _, errors = git([*IN_MIRROR, *FETCH, "--", url, *EVERYTHING], url)
     return code, errors
+
+
+def is_crowded() -> bool:
+    """Whether there are so many packs, one of each fetch, that Git makes one of them all."""
+    folder = os.path.join(MIRROR, "objects/pack")
+    return os.path.isdir(folder) and sum(name.endswith(".pack") for name in os.listdir(folder)) > PACKS
 
 
 def refuse(url: str, errors: str) -> None:

@@ -345,6 +345,7 @@ class Run:
             self.sweep()
             raise
         self.begun = True
+        find_programs(os.path.join(os.getcwd(), os.fsdecode(self.tools)))
 
     def sign(self) -> None:
         """Says in .deploy.lock whose run this process is at."""
@@ -434,16 +435,17 @@ class Run:
         stoppable = entry.killable() and not undo and not self.committed
         answers: "List[bytes]" = []
         for part in text.split(PART):
-            code, said = self.part(client, entry, self.mark(index), part, begun, limit, stoppable)
+            code, said = self.part(client, index, part, begun, limit, stoppable)
             answers += said
             if code:
                 break
         return code, answers
 
     def part(
-        self, client: Client, entry: Entry, mark: bytes, text: bytes, begun: float, limit: float, stoppable: bool
+        self, client: Client, index: int, text: bytes, begun: float, limit: float, stoppable: bool
     ) -> "Tuple[int, List[bytes]]":
         """A shell, or programs of ours side by side."""
+        entry, mark = self.entries[index], self.mark(index)
         out, out_w = os.pipe()
         say, say_w = os.pipe()
         begin, theirs, go = spawn, [out_w, out_w, say_w], -1
@@ -466,6 +468,7 @@ class Run:
         if go >= 0:
             os.write(go, b"!")
             os.close(go)
+        self.look_ahead(index + 1)
         output, answers, why, stopped = Output(client, self.mask, self.log), Answers(self), 0, 0.0
         pipes: "Ears" = {say: answers.hear, out: output.hear}
         status: "Optional[int]" = None
@@ -496,6 +499,15 @@ class Run:
         os.close(say)
         code = why or (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
         return code, answers.forwarded()
+
+    def look_ahead(self, index: int) -> None:
+        """While a step runs, imports what the programs of another do: its children then have it."""
+        for entry in self.entries[index : index + 1] if self.begun else ():
+            for program in entry.run.split(PROGRAM)[1:]:
+                try:
+                    __import__(os.fsdecode(program).split(WORD)[0][:-3])
+                except Exception:  # the step will say so itself
+                    pass
 
     def surroundings(self, mark: bytes, entry: Entry) -> "Dict[bytes, bytes]":
         """The environment of a script: made, not inherited: nothing of the caller's shell reaches Git or Django."""
@@ -628,8 +640,7 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
             os.close(4)
             os.environb.clear()
             os.environb.update(env)
-            sys.path.insert(0, os.environ["TOOLS"])
-            sys.dont_write_bytecode = True  # cleanup does, and through to the disk
+            find_programs(os.environ["TOOLS"])
             first, *more = text[1:].split(PROGRAM)
             others = [os.fork() or os._exit(call(program)) for program in more]
             code = call(first)
@@ -637,6 +648,11 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
                 code = (os.waitpid(other, 0)[1] and 1) or code
     finally:
         os._exit(code)
+
+
+def find_programs(folder: str) -> None:
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True  # cleanup does, and through to the disk
 
 
 def call(program: bytes) -> int:
@@ -740,7 +756,8 @@ def fresh_id() -> bytes:
     """The clock's UTC time, or a millisecond after the newest name there is: unique and increasing on any clock."""
     newest = 0
     for folder in (b".deployer/history", b".deployer/run", b"releases"):
-        newest = max([newest, *(id_time(name[:19]) for name in attempt(os.listdir, folder) or [])])
+        latest = (id_time(name[:19]) for name in sorted(attempt(os.listdir, folder) or [], reverse=True))
+        newest = max(newest, next(filter(None, latest), 0))
     return id_at(max(int(time.time() * 1000), newest + 1))
 
 
@@ -829,9 +846,9 @@ def sweep_up() -> None:
     names = os.listdir(b".deployer/run")
     for name in names:
         id, dot, kind = name.partition(b".")
-        if id_time(id) and kind in (b"plan.new", b"lock"):
+        if kind in (b"plan.new", b"lock") and id_time(id):
             attempt(os.unlink, b".deployer/run/" + name)
-        elif id_time(id) and not dot and id + b".unread" not in names:
+        elif not dot and id + b".unread" not in names and id_time(id):
             remove_tree(b".deployer/run/" + name)
 
 

@@ -63,7 +63,7 @@ def place_of(error: BaseException) -> str:
 def write_fact(name: str, value: str) -> None:
     path = os.path.join(os.environ["DEPLOYER_RUN_DIR"], name)
     with open(path + ".part", "w") as file:
-        file.write(value)
+        file.write(value + "\n")
     os.rename(path + ".part", path)
 
 

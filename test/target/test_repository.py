@@ -271,6 +271,16 @@ class Fetch(Repository):
         self.assertTrue(os.path.exists(marker), "all of it was fetched again")
         self.assertFalse(os.path.exists(self.path(".deployer/repo.git/objects/pack/tmp_pack_x")))
 
+    def test_many_packs_become_one(self):
+        packs = self.path(".deployer/repo.git/objects/pack")
+        counts = []
+        for number in range(53):
+            self.commit(f"{number}", {"manage.py": f"{number}"})
+            self.deploy()
+            counts.append(sum(name.endswith(".pack") for name in os.listdir(packs)))
+        self.assertEqual(counts[:51], list(range(1, 52)))
+        self.assertLess(counts[-1], 5)
+
     def test_a_broken_mirror_is_made_anew(self):
         def no_head():
             os.unlink(self.path(".deployer/repo.git/HEAD"))
