@@ -17,7 +17,8 @@ export const backup: Step = {
     umask 077
     part=${backupPart(site)}
     ${site.commands.backup === undefined ? packRelease(site) : runCommand(site.commands.backup)}
-    gzip -t "$part" && tar -tzf - <"$part" >/dev/null || fail 'the backup cannot be read through to its end'
+    gzip -t "$part" & packed=$!
+    tar -tzf - <"$part" >/dev/null && wait "$packed" || fail 'the backup cannot be read through to its end'
     mv -f -- "$part" ${backupFile(site)}
     answer note ${`${site.backupPath}/${site.name}_`}"$RELEASE.tar.gz"`,
   undo: (site) => sh`

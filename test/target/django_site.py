@@ -115,7 +115,9 @@ class DjangoSite(SiteFolder):
 
     def fact(self, name):
         with open(os.path.join(self.run_folder, name)) as file:
-            return file.read()
+            text = file.read()
+        self.assertEqual(text[-1:], "\n", "the shell's read would fail")
+        return text[:-1]
 
     def applied(self):
         """What is applied of the project, and the schema with everything in it."""
