@@ -92,12 +92,15 @@ function entryWords(entry: Entry): readonly string[] {
 
 /** What stands on the wire between the parts of a script, before a program, between its words, and for the release. */
 const [PART, PROGRAM, WORD, THE_RELEASE] = ['\x1c', '\x1e', '\x1f', '\x1d'] as const;
+/** Before a script that is the shell's as a whole. */
+const WHOLE = '\x1a';
 
 /** A script in its parts, unless something in it could be taken for one of these signs: then as the shell's. */
 function sent(script: Script | undefined): string {
   if (script === undefined) return '';
-  const odd = [PART, PROGRAM, WORD, THE_RELEASE].some((sign) => script.text.includes(sign));
-  return odd ? script.text : script.parts.map(sentPart).join(PART);
+  const signs = [PART, PROGRAM, WORD, THE_RELEASE, WHOLE];
+  const odd = signs.some((sign) => script.text.includes(sign));
+  return odd ? WHOLE + script.text : script.parts.map(sentPart).join(PART);
 }
 
 function sentPart(part: Part): string {

@@ -78,7 +78,9 @@ export function together(...scripts: readonly Script[]): Script {
   const started = scripts.map(({ text }) => `${text} & pids="$pids $!"`);
   const wait = 'for pid in $pids; do wait "$pid" || status=1; done';
   const text = ['pids= status=0', ...started, wait, '[ "$status" -eq 0 ]'].join('\n');
-  const programs = scripts.flatMap(({ parts }) => (typeof parts[0] === 'object' ? parts[0] : []));
+  const programs = scripts.flatMap(({ parts: [part, ...more] }) =>
+    typeof part === 'object' && more.length === 0 ? part : [],
+  );
   return scriptOf(text, programs.length === scripts.length ? [programs] : [text]);
 }
 

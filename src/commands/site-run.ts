@@ -26,6 +26,7 @@ export async function runOnSite(
     const opening = options.connections.to(site, (message) =>
       options.report({ type: 'warned', site: site.name, step: undefined, message }),
     );
+    opening.catch(() => {}); // it is awaited later
     await using _ = closing(opening);
     await new Promise(setImmediate); // the way begins to open, and what follows needs no waiting for it
     const plan = planFor(site);

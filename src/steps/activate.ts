@@ -60,5 +60,6 @@ function bootArguments(site: Site): readonly string[] {
 /** `mv` onto the link itself would move into the live release; with the folder as its target it is one rename(2). */
 const switchTo = (target: Script): Script => sh`
   [ -d .deployer/switch ] || mkdir .deployer/switch
-  ln -sfn ${target} .deployer/switch/current
+  [ ! -L .deployer/switch/current ] || rm -f .deployer/switch/current
+  ln -s ${target} .deployer/switch/current
   mv -f .deployer/switch/current .`;

@@ -1,6 +1,6 @@
 import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
-import { inTurn, program, quote, type Script, sh, together } from '../shell.ts';
+import { inTurn, lines, program, quote, type Script, sh, together } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
 import { checkAddress, checkServices } from './services.ts';
 import type { Step } from './step.ts';
@@ -12,10 +12,11 @@ export const check: Step = {
   orphan: 'kill',
   needsKeys: true,
   run: (site) => {
+    const services = checkServices(site);
     const asks = together(
       program('check.py', ...checkArguments(site)),
       program('repository.py', 'find', '--branch', site.branch, '--', repositoryOf(site).url),
-      ...checkServices(site),
+      ...(services.length > 1 ? [all(services)] : services),
     );
     const address = checkAddress(site);
     if (address === undefined) return asks;
@@ -27,6 +28,14 @@ export const check: Step = {
       exit "$found"`;
   },
 };
+
+/** One after another, all of them: what the last one finds counts. */
+const all = (scripts: readonly Script[]): Script => sh`
+  (
+    wrong=0
+    ${lines(...scripts.map((each) => sh`${each} || wrong=1`))}
+    exit "$wrong"
+  )`;
 
 function checkArguments(site: Site): readonly string[] {
   return [

@@ -16,8 +16,11 @@ export const checkServerConfig = (site: Site): readonly Script[] =>
   servicesOf(site).flatMap(({ config }) => config ?? []);
 
 /** Restarts everything, in order, and proves that `$RELEASE` is served. */
-export const restartServices = (site: Site): Script =>
-  inTurn(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));
+export const restartServices = (site: Site): Script => {
+  const restarts = servicesOf(site).map(({ restart }) => restart);
+  const several = restarts.length > 1; // one shell then: it goes on to the last, even if its session dies
+  return inTurn(...(several ? [lines(...restarts)] : restarts), ...healthCheck(site));
+};
 
 /**
  * The same for the release that was live before. An answer that the health check dislikes is only told, for it may never

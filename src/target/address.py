@@ -16,8 +16,9 @@ def note(addresses: list[str], path: str) -> None:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             if file.read() == address:
                 return
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+    with open(path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(address)
+    os.replace(path + ".new", path)
 
 
 def decides(asked: Arguments) -> None:

@@ -26,7 +26,9 @@ def all_names() -> list[str]:
 
 def is_name(name: str) -> bool:
     key, dash, count = name.partition("-")
-    return len(key) == 12 and not key.strip("0123456789abcdef") and (count.isdigit() if dash else True)
+    return (
+        len(key) == 12 and not key.strip("0123456789abcdef") and (count.isascii() and count.isdigit() if dash else True)
+    )
 
 
 def complete(name: str) -> str:

@@ -49,7 +49,7 @@ def main(words: list[str]) -> None:
     asked = parse(words)
     verbs = {
         "check": check,
-        "look": look,
+        "look": glance,
         "environment": environment,
         "check-config": check_config,
         "reload": reload,
@@ -65,6 +65,13 @@ def look(asked: Arguments) -> list[Master]:
         # while there is room: a disk that fills up must not stop an undo
         address.note([each for master in found for each in listens_at(master)], asked.address_file)
     return found
+
+
+def glance(asked: Arguments) -> None:
+    try:
+        look(asked)
+    except Exception as error:  # what a command restarts need not be one that we understand
+        print(f"what serves the site is not known: {error!r}", flush=True)
 
 
 def check(asked: Arguments) -> None:

@@ -124,7 +124,11 @@ def named_in(text: str) -> Iterator[str]:
     """The releases that a path in it leads into."""
     before, *rest = text.split("releases/")
     for after in rest:
-        if is_id(after[:19]) and not after[19:20].isdigit() and (before[-1:] in "/'\"=:" or before[-1:].isspace()):
+        if (
+            is_id(after[:19])
+            and after[19:20] not in set("0123456789")
+            and (before[-1:] in "/'\"=:" or before[-1:].isspace())
+        ):
             yield after[:19]
         before = after or "/"
 

@@ -9,6 +9,7 @@ from deletion import delete
 from records import names_in
 
 PROGRAMS = ".deployer/tools"
+GOING = ".old"  # half of a version must never look whole
 
 
 def keep_ready(version: str) -> None:
@@ -18,8 +19,12 @@ def keep_ready(version: str) -> None:
     if version not in versions:
         return
     for name in versions:
-        if name != version and not name[:32].strip("0123456789abcdef"):
-            delete(os.path.join(PROGRAMS, name))
+        path = os.path.join(PROGRAMS, name)
+        if is_version(name) and name != version:
+            os.rename(path, path + GOING)
+            delete(path + GOING)
+        elif name.endswith((GOING, ".new")) and is_version(name[:-4]):
+            delete(path)
     folder = os.path.join(PROGRAMS, version)
     cache = os.path.join(folder, "__pycache__")
     try:
@@ -33,11 +38,25 @@ def keep_ready(version: str) -> None:
         pass
 
 
-def compile_program(path: str, compiled: str) -> None:
-    from py_compile import PycInvalidationMode, compile
+def is_version(name: str) -> bool:
+    return len(name) == 32 and not name.strip("0123456789abcdef")
 
-    compile(path, compiled + ".new", doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
-    file = os.open(compiled + ".new", os.O_RDONLY)
-    os.fsync(file)
-    os.close(file)
-    os.rename(compiled + ".new", compiled)
+
+def compile_program(path: str, compiled: str) -> None:
+    """Python overlooks it when a full disk cuts what it writes, and would then fail for ever: so it is written here."""
+    from importlib.util import MAGIC_NUMBER, source_hash
+    from marshal import dumps
+
+    with open(path, "rb") as source:
+        text = source.read()
+    unchecked = (1).to_bytes(4, "little")  # PEP 552: the source is not looked at again
+    data = MAGIC_NUMBER + unchecked + source_hash(text) + dumps(compile(text, path, "exec"))
+    try:
+        with open(compiled + ".new", "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(compiled + ".new", compiled)
+    except OSError:
+        os.unlink(compiled + ".new")
+        raise

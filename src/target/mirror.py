@@ -69,7 +69,7 @@ def looked_up(commit: str) -> str:
 
 def whole(full: str) -> str:
     """The same id if all of that commit is in the mirror, else "". A mirror that lacks some of it is made anew."""
-    if full and git([*IN_MIRROR, "rev-list", "--objects", "--no-walk", "--quiet", full])[0]:
+    if full and git([*IN_MIRROR, "rev-list", "--objects", "--no-walk", "--quiet", full + "^{commit}"])[0]:
         if looked_up(full):
             remake_mirror()
         return ""

@@ -33,6 +33,8 @@ TYPE_CHECKING = False  # typing costs 8 ms
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Union
 
+    from begin import trusted  # which hands it on
+
     Path = Union[str, bytes]
     Ears = Dict[int, Callable[[bytes], None]]  # file descriptor: what hears its bytes
 
@@ -46,6 +48,7 @@ LONGEST = 1 << 16  # a line without an end is passed on in pieces of this size
 OVERLAP = 1 << 12  # of which this much is held back, lest a secret lie across the cut
 STEP_TIMED_OUT, STEP_STOPPED = 124, 130
 PART = b"\x1c"  # between the parts of a script, which run one after another
+WHOLE = b"\x1a"  # before a script that is one part, whatever it holds
 PROGRAM, WORD = b"\x1e", "\x1f"  # before each program of a part that needs no shell, and between its words
 THE_RELEASE = "\x1d"  # the word that is the release
 RESET = (signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -82,6 +85,9 @@ def write(path: "Path", data: bytes, mode: int = 0o600, through: bool = True) ->
 
 
 def remove_tree(folder: bytes) -> None:
+    if os.path.islink(folder):
+        attempt(os.unlink, folder)
+        return
     for base, folders, files in os.walk(folder, topdown=False):
         for name in files:
             attempt(os.unlink, os.path.join(base, name))
@@ -382,6 +388,8 @@ class Run:
         elif verb == b"start":
             self.script_at = (False, int(rest[0]), 0)
             self.started.append(int(rest[0]))
+        elif verb == b"part":  # its process is not known yet
+            self.script_at = (*self.script_at[:2], 0)
         elif verb == b"pid":  # a pid may be another's by now
             pid = int(rest[0])
             self.script_at = (*self.script_at[:2], pid if [born(pid)] == list(rest[1:]) else -1)
@@ -434,7 +442,9 @@ class Run:
         text, limit = (entry.undo, entry.undo_limit) if undo else (entry.run, entry.limit)
         stoppable = entry.killable() and not undo and not self.committed
         answers: "List[bytes]" = []
-        for part in text.split(PART):
+        for number, part in enumerate([text[1:]] if text[:1] == WHOLE else text.split(PART)):
+            if number:
+                self.note(b"part")
             code, said = self.part(client, index, part, begun, limit, stoppable)
             answers += said
             if code:
@@ -466,7 +476,7 @@ class Run:
             os.set_blocking(fd, False)
         self.note(b"pid", b"%d" % pid, born(pid))
         if go >= 0:
-            os.write(go, b"!")
+            attempt(os.write, go, b"!")
             os.close(go)
         self.look_ahead(index + 1)
         output, answers, why, stopped = Output(client, self.mask, self.log), Answers(self), 0, 0.0
@@ -489,6 +499,8 @@ class Run:
                     signal_all(kin(mark, pid), signal.SIGTERM)
             elif why and now() > stopped + self.grace:
                 signal_all(kin(mark, pid), signal.SIGKILL)
+        if go >= 0:  # a program that outlives the one that waits for it, which was killed, carries no mark
+            signal_all(kin(mark, pid) & {-pid}, signal.SIGKILL)
         for _ in range(32):  # what it wrote before it ended; a child that stays may go on for ever
             if not listen(pipes):
                 break
@@ -506,7 +518,7 @@ class Run:
             for program in entry.run.split(PROGRAM)[1:]:
                 try:
                     __import__(os.fsdecode(program).split(WORD)[0][:-3])
-                except Exception:  # the step will say so itself
+                except (Exception, SystemExit):  # the step will say so itself
                     pass
 
     def surroundings(self, mark: bytes, entry: Entry) -> "Dict[bytes, bytes]":
@@ -633,7 +645,7 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         null = os.open("/dev/null", os.O_RDONLY)
-        for new, old in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for fd in (null, *files)]):
+        for new, old in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 16) for fd in (null, *files)]):
             os.dup2(old, new)
         os.closerange(4 + len(files[3:]), 1024)  # the lock, too
         if os.read(4, 1):
@@ -642,15 +654,34 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
             os.environb.update(env)
             find_programs(os.environ["TOOLS"])
             first, *more = text[1:].split(PROGRAM)
-            others = [os.fork() or os._exit(call(program)) for program in more]
-            code = call(first)
-            for other in others:
-                code = (os.waitpid(other, 0)[1] and 1) or code
+            code = side_by_side([first, *more]) if more else call(first)
+    except BaseException as error:
+        for fd in (files[2], 3):
+            attempt(os.write, fd, b"message=cannot start a program: %s\0" % repr(error).encode())
     finally:
         os._exit(code)
 
 
+def side_by_side(programs: "List[bytes]") -> int:
+    """Runs them all to their ends. Returns 0 if each has ended well."""
+    code, children = 0, []
+    for program in programs:
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.write(3, b"error=failed\0message=cannot start a process: %s\0" % text_of(error))
+            code = 126
+            break
+        if not child:
+            os._exit(call(program))
+        children.append(child)
+    for child in children:
+        code = 1 if os.waitpid(child, 0)[1] else code
+    return code
+
+
 def find_programs(folder: str) -> None:
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True  # cleanup does, and through to the disk
 
@@ -666,7 +697,7 @@ def call(program: bytes) -> int:
         sys.excepthook(*sys.exc_info())
         code = 1
     sys.stdout.flush()
-    return code or 0
+    return code if isinstance(code, int) else 0 if code is None else 1
 
 
 def drain(pipe: int) -> None:
@@ -803,6 +834,10 @@ def settle(client: Client, by: Run) -> bool:
             continue
         for secret in client.secrets:
             run.mask.add(secret)
+        if not trusted(run.tools):  # gone, or somebody else may have written them
+            if not equipped(client, by.tools):
+                return False
+            run.tools = by.tools
         attempt(run.sign)
         run.note(b"settle", clock(), by.kind, by.by)
         client.say(b"X", id, run.kind, run.by, entry.name)
@@ -854,20 +889,31 @@ def sweep_up() -> None:
 
 def equipped(client: Client, tools: bytes) -> bool:
     """Has the programs that steps call, which are kept: they come over once. False: the client is gone."""
-    if client.tools is None and not os.path.isdir(tools):
+    if client.tools is None and not trusted(tools):  # they were a moment ago
         client.say(b"T")
         while client.tools is None:
             if client.lost():
                 return False
             client.turn({})
-    if client.tools is not None:
-        remove_tree(tools + b".new")
-        os.mkdir(tools + b".new")
-        words = iter(zlib.decompress(client.tools).split(b"\0"))
-        for name, text in zip(words, words):
-            os.close(write(tools + b".new/" + name, text, 0o644))
-        remove_tree(tools)
-        os.rename(tools + b".new", tools)
+    if client.tools is not None and not trusted(tools):
+        if os.path.islink(b".deployer/tools"):
+            os.unlink(b".deployer/tools")
+        os.makedirs(b".deployer/tools", exist_ok=True)
+        for folder in (b".deployer", b".deployer/tools"):
+            os.chmod(folder, 0o755)  # whoever may write there may run what we run
+        try:
+            remove_tree(tools + b".new")
+            os.mkdir(tools + b".new")
+            words = iter(zlib.decompress(client.tools).split(b"\0"))
+            for name, text in zip(words, words):
+                os.close(write(tools + b".new/" + name, text, 0o644))
+            if os.path.lexists(tools):
+                remove_tree(tools + b".old")
+                os.rename(tools, tools + b".old")
+            os.rename(tools + b".new", tools)
+        finally:
+            remove_tree(tools + b".new")
+            remove_tree(tools + b".old")
     return True
 
 
@@ -945,7 +991,6 @@ def enter(run: Run) -> None:
         b".deployer/run",
         b".deployer/history",
         b".deployer/environments",
-        b".deployer/tools",
         b"releases",
         b"shared",
     ):

@@ -46,7 +46,7 @@ def project(asked: Arguments) -> str:
     found = []
     for folder, folders, files in os.walk(live()):
         below = os.path.relpath(folder, live())
-        found += [below] * ("manage.py" in files)
+        found += [below] * ("manage.py" in files and not os.path.islink(os.path.join(folder, "manage.py")))
         deep = below.count("/") >= 2
         folders[:] = [] if deep else [each for each in folders if each not in ("node_modules", asked.venv)]
     return found[0] if len(found) == 1 else "."

@@ -2,7 +2,7 @@ import { readlink, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { BIN, exists, type Lab, lab } from '../support/lab.ts';
+import { BIN, exists, freePort, type Lab, lab } from '../support/lab.ts';
 import { readyEnvironment } from '../support/ready-environment.ts';
 import { gate, said } from '../support/under-way.ts';
 
@@ -169,6 +169,21 @@ test('a host that is not reached, or a container, fails alone, and --runner leav
     stdout: expect.stringMatching(/^a6\.example\.com .*$/),
   });
   expect(await world.deployer('deploy_all', '--runner=ssh')).toMatchObject({ exitCode: 4 });
+});
+
+test('sites of a host that refuses fail one by one, and a site that takes longer goes on', async () => {
+  const port = await freePort();
+  const refused = Object.fromEntries(
+    ['b8', 'c8', 'd8', 'e8'].map((name) => [
+      `${name}.example.com`,
+      { host: '127.0.0.1', port, runner: 'ssh' },
+    ]),
+  );
+  await sites({ 'a8.example.com': { hooks: { before_check: 'sleep 3' } }, ...refused });
+  const all = await world.deployer('deploy_all');
+  expect(all.exitCode, all.stderr).toBe(6);
+  expect(all.stdout).toMatch(/^a8\.example\.com +ok /);
+  expect(all.stdout.match(/exit 4 .*the connection is refused/g)).toHaveLength(4);
 });
 
 test.each([

@@ -150,8 +150,8 @@ const PROTECTIONS = {
   },
   'the health check decides': {
     file: 'steps/services.js',
-    find: 'inTurn(...servicesOf(site).map(({ restart }) => restart), ...healthCheck(site));',
-    replace: 'inTurn(...servicesOf(site).map(({ restart }) => restart));',
+    find: 'inTurn(...(several ? [lines(...restarts)] : restarts), ...healthCheck(site));',
+    replace: 'inTurn(...(several ? [lines(...restarts)] : restarts));',
   },
   'the workers are proven': {
     file: 'steps/services.js',

@@ -1,4 +1,14 @@
-import { chmod, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Runner } from '../../src/runners/runner.ts';
@@ -69,23 +79,64 @@ test('what was compiled is what runs', async () => {
   expect(how((await runOf(place.site)).ran)).toBe('done ');
 });
 
-test('nothing is run that somebody else may have written: it comes over again, in the place of that', async () => {
+test.each([
+  ['a program', 'common.py', 0o664],
+  ['a compiled program', '__pycache__', 0o777],
+  ['their folder', '.', 0o775],
+  ['the folder of all versions', '..', 0o777],
+  ['the folder of ours', '../..', 0o775],
+] as const)(
+  '%s that somebody else may write is run no more: all come anew',
+  async (_, name, bits) => {
+    await using place = await lab();
+    const { folder } = await runOf(place.site);
+    for (const file of ['history.py', 'session.py'])
+      await writeFile(join(folder, file), 'open("owned", "w")');
+    await rm(join(folder, '__pycache__'), { recursive: true });
+    await mkdir(join(folder, '__pycache__'));
+    await chmod(join(folder, name), bits);
+    expect(await runOf(place.site)).toMatchObject({
+      sent: 'HKPT',
+      ran: { outcome: { how: 'done' } },
+    });
+    expect(await readFile(join(folder, 'session.py'), 'utf8')).toContain(
+      'One deploy, on its target',
+    );
+    expect(textIn(place.site, 'owned')).toBe('');
+    expect((await runOf(place.site)).sent).toBe('HKP');
+  },
+);
+
+test('nothing is removed through a link that somebody put where the programs lie', async () => {
   await using place = await lab();
   const { folder } = await runOf(place.site);
-  const session = join(folder, 'session.py');
-  const [compiled] = (await readdir(join(folder, '__pycache__'))).filter((name) =>
-    name.startsWith('session.'),
-  );
-  await writeFile(session, 'open("owned", "w"); raise SystemExit(0)');
-  await chmod(session, 0o666);
-  await chmod(join(folder, '__pycache__', compiled as string), 0o664);
-  expect(await runOf(place.site)).toMatchObject({
-    sent: 'HKPT',
-    ran: { outcome: { how: 'done' } },
-  });
-  expect(await readFile(session, 'utf8')).toContain('One deploy, on its target');
-  expect(textIn(place.site, 'owned')).toBe('');
-  expect((await runOf(place.site)).sent).toBe('HKP');
+  const precious = join(place.path, 'precious');
+  await mkdir(precious);
+  await writeFile(join(precious, 'file'), '');
+  await rm(folder, { recursive: true });
+  for (const name of [folder, `${folder}.new`, `${folder}.old`]) await symlink(precious, name);
+  expect((await runOf(place.site)).ran.outcome.how).toBe('done');
+  expect(await readdir(precious)).toEqual(['file']);
+});
+
+test('a client that cancels while its programs are wanted has begun nothing', async () => {
+  await using place = await lab();
+  const real = spawning();
+  const cancel = new AbortController();
+  const runner: Runner = {
+    ...real,
+    start: async (argv) => {
+      const process = await real.start(argv);
+      const write = (data: Buffer) => {
+        if (data[0] !== 'T'.charCodeAt(0)) return process.write(data);
+        cancel.abort();
+      };
+      return { ...process, write };
+    },
+  };
+  const { outcome } = await run(place.site, [{}], { runner, options: { cancel: cancel.signal } });
+  expect(outcome).toMatchObject({ how: 'undone', why: 'cancelled', step: 'lock' });
+  expect(existsSync(place.site)).toBe(false);
 });
 
 test('a dead run is undone with the programs of its own version', async () => {
@@ -94,6 +145,19 @@ test('a dead run is undone with the programs of its own version', async () => {
   await run(place.site, [{ run: 'kill -KILL $PPID; sleep 1000', undo }], { plan });
   const next = await run(place.site, [{ run: 'true' }], { plan: { tools: ['common.py'] } });
   expect(next.outcome).toMatchObject({ how: 'done' });
+  expect(next.events.find((event) => event.type === 'undone')?.failure?.message).toBe(
+    'there is no release nothing',
+  );
+});
+
+test('a dead run whose programs are gone is undone with ours', async () => {
+  await using place = await lab();
+  const undo = program('history.py', 'candidate', '--to', 'nothing');
+  await run(place.site, [{ run: 'kill -KILL $PPID; sleep 1000', undo }], { plan });
+  await rm(join(place.site, '.deployer/tools'), { recursive: true });
+  const next = await run(place.site, [{ run: 'true' }], {
+    plan: { tools: [...plan.tools, 'git.py'] },
+  });
   expect(next.events.find((event) => event.type === 'undone')?.failure?.message).toBe(
     'there is no release nothing',
   );

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { program, type Script, together } from '../../src/shell.ts';
+import { inTurn, program, type Script, sh, together } from '../../src/shell.ts';
 import { alive, begin, expectUnlocked, lab, numbersIn, run, textIn } from './lab.ts';
 
 /** Python that is run as a step's program: by timeit, which is one that every Python has. */
@@ -143,3 +144,42 @@ open("order", "a").write("ended\\n")`;
   expect(textIn(place.site, 'order')).toBe('ended\nundo\nnext\n');
   await expectUnlocked(place.site);
 });
+
+test('siblings do not outlive one that waits for them and is killed', async () => {
+  await using place = await lab();
+  const sibling = `
+import os, time
+with open("children", "a") as file: print(os.getpid(), file=file)
+time.sleep(1000)`;
+  const killer = `
+import os, signal, time
+while not os.path.exists("children"): time.sleep(0.01)
+os.kill(os.getppid(), signal.SIGKILL)`;
+  const step = together(python(sibling), python(killer));
+  const { outcome } = await run(place.site, [{ run: step, undo: 'echo undo >>order' }]);
+  expect(outcome).toMatchObject({ how: 'undone', failure: { code: 137 } });
+  await expect.poll(() => numbersIn(place.site, 'children').filter(alive)).toEqual([]);
+});
+
+test('a part of a step fails it, and what comes after is not run; the next is told of each process', async () => {
+  await using place = await lab();
+  const step = inTurn(sh`echo one >>order`, python('raise ValueError'), sh`echo three >>order`);
+  const { outcome } = await run(place.site, [{ run: step }]);
+  expect(outcome).toMatchObject({ how: 'undone', failure: { code: 1 } });
+  expect(textIn(place.site, 'order')).toBe('one\n');
+  const [id = ''] = readdirSync(join(place.site, '.deployer/history'));
+  const journal = textIn(place.site, `.deployer/run/${id}.journal`);
+  expect(journal).toMatch(/\nstart 0 .*\npid .*\npart\npid .*\ndone 0 1\n/);
+});
+
+test.each(['\x1c', '\x1e', '\x1f', '\x1d', '\x1a'])(
+  'a command may hold %j, with which parts are parted',
+  async (sign) => {
+    await using place = await lab();
+    const { outcome, log } = await run(place.site, [
+      { run: inTurn(sh`echo before`, sh`printf '%s' ${`a${sign}b`} | od -An -c`) },
+    ]);
+    expect(outcome.how).toBe('done');
+    expect(log.replace(/\s+/g, ' ')).toMatch(/^before a \d+ b $/);
+  },
+);

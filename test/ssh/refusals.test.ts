@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { userInfo } from 'node:os';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -136,6 +137,21 @@ test.each(REFUSALS)('$name: exit 4, and the cure', async (row) => {
   expect(stdout).toContain('not known: exit 4');
   expect(/^ {2}to do: (.*)/ms.exec(stderr)?.[1]).toMatch(row.cure);
   expect(await web1.ssh('web1')).toMatchObject({ in: false });
+});
+
+test.each([
+  ['ends', (socket: Socket) => socket.end()],
+  ['resets', (socket: Socket) => socket.resetAndDestroy()],
+])('a server that %s every connection at once is told as such', async (_, act) => {
+  const closing = createServer((socket) => act(socket.on('error', () => {}))).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(closing, 'listening');
+  const { port } = closing.address() as AddressInfo;
+  await using web1 = await client(`Port ${port}\nConnectTimeout 30`);
+  expect(await refused(web1)).toContain('it may be too busy (MaxStartups), have blocked you');
+  closing.close();
 });
 
 test('an unknown key: its fingerprint, and the line that mends it', async () => {

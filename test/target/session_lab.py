@@ -7,6 +7,8 @@ import zlib
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "target"))
 import session
 
+session.trusted = lambda _tools: True  # as begin.py hands it on
+
 
 def plan(place, *scripts, kind="deploy", secrets=()):
     """A plan as the client sends it; each script is the text of a step, or that and its undo."""

@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from site_folder import SOMEONE, TOOLS, SiteFolder
 
 sys.path.insert(0, TOOLS)
+import history
 import processes
 import retention
 
@@ -323,19 +324,43 @@ class Prune(History):
         self.assertTrue(os.path.isdir(self.run_folder))
 
     def test_programs_are_compiled_and_those_of_other_versions_go(self):
-        mine, other, half = (digit * 32 for digit in "abc")
-        for name in (f"{mine}/common.py", f"{mine}/askpass.sh", f"{other}/common.py", f"{half}.new/common.py", "notes"):
+        mine, other, half, going = (digit * 32 for digit in "abcd")
+        ours = (f"{mine}/common.py", f"{mine}/askpass.sh", f"{other}/common.py", f"{half}.new/x", f"{going}.old/x")
+        for name in (*ours, "notes/x", "cafe/x"):
             self.write(f".deployer/tools/{name}", "x = 1\n")
         self.release(1, "good T")
         self.live(1)
-        self.prune(1, TOOLS=self.path(".deployer/tools", "d" * 32))
-        self.assertEqual(len(os.listdir(self.path(".deployer/tools"))), 4, "they are not run from there")
+        self.prune(1, TOOLS=self.path(".deployer/tools", "e" * 32))
+        self.assertEqual(len(os.listdir(self.path(".deployer/tools"))), 6, "they are not run from there")
         self.prune(1, TOOLS=self.path(".deployer/tools", mine))
-        self.assertEqual(sorted(os.listdir(self.path(".deployer/tools"))), [mine, "notes"])
+        self.assertEqual(sorted(os.listdir(self.path(".deployer/tools"))), [mine, "cafe", "notes"])
         compiled = [f"common.{sys.implementation.cache_tag}.pyc"]
         self.assertEqual(os.listdir(self.path(".deployer/tools", mine, "__pycache__")), compiled)
         os.unlink(self.path(".deployer/tools", mine, "common.py"))
         self.assertIn("'x': 1", self.run_compiled(mine, *compiled))
+
+    def test_what_a_full_disk_cuts_is_not_taken_for_compiled(self):
+        version = "a" * 32
+        self.write(f".deployer/tools/{version}/long.py", "".join(f"x{number} = {number}\n" for number in range(3000)))
+        code = (
+            "import os, resource, signal, sys; sys.path.insert(0, sys.argv[1]); import kept_programs\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+            "kept_programs.keep_ready(sys.argv[2])\n"
+        )
+        subprocess.run([sys.executable, "-B", "-c", code, TOOLS, version], cwd=self.site, check=True)
+        self.assertEqual(os.listdir(self.path(".deployer/tools", version, "__pycache__")), [])
+
+    def test_what_names_a_release(self):
+        id = id_of(1)
+        named = {
+            f"releases/{id}": True,
+            f"/a/releases/{id}/x": True,
+            f"=releases/{id}²": True,
+            f"a releases/{id}": True,
+        }
+        named.update({f"xreleases/{id}": False, f"releases/{id}0": False, f"releases/releases/{id}": True})
+        for text, found in named.items():
+            self.assertEqual(list(history.named_in(text)), [id] * found, text)
 
     def run_compiled(self, version, name):
         path = self.path(".deployer/tools", version, "__pycache__", name)

@@ -271,6 +271,14 @@ class Fetch(Repository):
         self.assertTrue(os.path.exists(marker), "all of it was fetched again")
         self.assertFalse(os.path.exists(self.path(".deployer/repo.git/objects/pack/tmp_pack_x")))
 
+    def test_a_tag_of_what_is_no_commit_is_refused_before_anything_is_made_of_it(self):
+        self.git("tag", "-a", "-m", "a tree", "tree", "HEAD^{tree}")
+        self.git("tag", "blob", "HEAD:manage.py")
+        for tag in ("tree", "blob"):
+            self.find(tag)
+            said = self.bad("repository.py", "fetch", "--", self.origin)
+            self.assertIn("does not have the commit", said)
+
     def test_many_packs_become_one(self):
         packs = self.path(".deployer/repo.git/objects/pack")
         counts = []

@@ -102,6 +102,17 @@ class Words(unittest.TestCase):
             self.assertFalse(session.a_name(value), value)
 
 
+class Journal(unittest.TestCase):
+    def test_a_part_that_began_has_no_process_of_the_part_before_it(self):
+        """Its shell would be taken for ended, and the site undone under it."""
+        run = session.Run(plan("/nowhere", "true"))
+        for line in (b"run T", b"start 0 restart T", b"pid 1 0"):
+            run.recall(*line.split())
+        self.assertEqual(run.script_at, (False, 0, -1))
+        run.recall(b"part")
+        self.assertEqual(run.script_at, (False, 0, 0))
+
+
 class Sessions(unittest.TestCase):
     def setUp(self):
         folder = tempfile.mkdtemp(prefix="it's a tmp ")
