@@ -50,7 +50,7 @@ def compile_program(path: str, compiled: str) -> None:
     with open(path, "rb") as source:
         text = source.read()
     unchecked = (1).to_bytes(4, "little")  # PEP 552: the source is not looked at again
-    data = MAGIC_NUMBER + unchecked + source_hash(text) + dumps(compile(text, path, "exec"))
+    data = MAGIC_NUMBER + unchecked + source_hash(text) + dumps(compile(text, path, "exec", dont_inherit=True))
     try:
         with open(compiled + ".new", "wb") as file:
             file.write(data)
