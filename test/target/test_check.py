@@ -51,8 +51,11 @@ class Check(SiteFolder):
         self.assertIn("apt-get install python3.99 python3.99-venv", said)
         old = self.interpreter("import sys; sys.version_info = (3, 7)")
         self.assertIn("is older than Python 3.8", self.found(python=old))
-        finder = "type('', (), {'find_spec': staticmethod(lambda name, path: True if name == 'venv' else None)})"
-        bare = self.interpreter(f"import sys; sys.meta_path = [{finder}]")
+        seen = "next(filter(None, (each.find_spec(name, *more) for each in real)), None)"
+        finder = f"staticmethod(lambda name, *more: None if name in ('pip', 'ensurepip') else {seen})"
+        bare = self.interpreter(
+            f"import sys; real = sys.meta_path; sys.meta_path = [type('', (), {{'find_spec': {finder}}})]"
+        )
         said = self.found(python=bare)
         self.assertIn("no pip", said)
         self.assertIn("apt-get install python3-venv", said)
