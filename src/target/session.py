@@ -652,6 +652,8 @@ def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
             os.close(4)
             os.environb.clear()
             os.environb.update(env)
+            utf8 = {"encoding": "utf-8", "errors": "surrogateescape"}
+            attempt(lambda: sys.stdout.reconfigure(**utf8))  # type: ignore[union-attr]
             find_programs(os.environ["TOOLS"])
             first, *more = text[1:].split(PROGRAM)
             code = side_by_side([first, *more]) if more else call(first)
@@ -681,7 +683,6 @@ def side_by_side(programs: "List[bytes]") -> int:
 
 
 def find_programs(folder: str) -> None:
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True  # cleanup does, and through to the disk
 
