@@ -122,13 +122,18 @@ def booted(one: Process) -> bool:
     """Whether it has imported its application and entered its loop.
 
     It then reports to its master on a deleted file: the times of it (the mode, before Gunicorn 21) are not those it
-    was made with. A worker without such a file is believed.
+    was made with. A worker without such a file is believed. One that has just been forked has those of its siblings,
+    too, which it closes: so all must tell it.
     """
-    for number, target in processes.open_files(one.pid):
-        if os.path.basename(target).startswith("wgunicorn-"):
-            try:
-                status = os.stat(f"/proc/{one.pid}/fd/{number}")
-            except OSError:
-                return False
-            return status.st_mode & 0o777 in (0, 1) or status.st_mtime < status.st_ctime - 86400
-    return True
+    files = [
+        number for number, path in processes.open_files(one.pid) if os.path.basename(path).startswith("wgunicorn-")
+    ]
+    return all(reported(one.pid, number) for number in files)
+
+
+def reported(pid: int, number: int) -> bool:
+    try:
+        status = os.stat(f"/proc/{pid}/fd/{number}")
+    except OSError:
+        return False
+    return status.st_mode & 0o777 in (0, 1) or status.st_mtime < status.st_ctime - 86400
