@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
-PACKAGES=(bash busybox ca-certificates curl dash e2fsprogs docker.io faketime fish git gzip openssh-server openssl patchelf
+PACKAGES=(bash busybox ca-certificates curl dash e2fsprogs docker.io fish git gzip openssh-server openssl patchelf
   postgresql python3 python3-pip python3-venv sudo tar tcsh uwsgi-core uwsgi-plugin-python3 zsh)
 PYTHON=/usr/bin/python3
 PYTHON_TOOLS=node_modules/.cache/deployer/python-tools
