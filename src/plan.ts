@@ -16,7 +16,7 @@ export interface Plan {
   /** The functions that stand before every script. */
   readonly prelude: Script;
   readonly entries: readonly Entry[];
-  /** The files that travel with it, as named in `target/`; scripts find them in `$TOOLS`. */
+  /** The programs that it needs on the target, which keeps them, as named in `target/`; scripts find them in `$TOOLS`. */
   readonly tools: readonly string[];
   /** Values that are hidden in all that the target says. */
   readonly secrets: readonly string[];

@@ -1,6 +1,6 @@
 import { addressText } from '../config/address.ts';
 import type { Site } from '../config/site.ts';
-import { inTurn, lines, program, quote, type Script, sh, together } from '../shell.ts';
+import { enclosed, inTurn, lines, program, quote, type Script, sh, together } from '../shell.ts';
 import { repositoryOf } from './repository.ts';
 import { checkAddress, checkServices } from './services.ts';
 import type { Step } from './step.ts';
@@ -19,17 +19,11 @@ export const check: Step = {
       ...(services.length > 1 ? [all(services)] : services),
     );
     const address = checkAddress(site);
-    if (address === undefined) return asks;
-    return sh`
-      found=0
-      ( ${asks}
-      ) || found=1
-      ${address} || found=1
-      exit "$found"`;
+    return address === undefined ? asks : all([enclosed(asks), address]);
   },
 };
 
-/** One after another, all of them: what the last one finds counts. */
+/** One after another, all to their ends; fails if one has failed. */
 const all = (scripts: readonly Script[]): Script => sh`
   (
     wrong=0

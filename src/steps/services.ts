@@ -132,18 +132,7 @@ function touch(site: Site, file: string, index: number): Service {
   const seen = ['--state', servicesSeen(index)];
   return {
     check: program('touch.py', 'check', ...words, ...seen),
-    restart: program(
-      'touch.py',
-      ...[
-        'restart',
-        ...words,
-        ...seen,
-        '--release',
-        RELEASE,
-        '--timeout',
-        proofTime(site.timeouts),
-      ],
-    ),
+    restart: program('touch.py', 'restart', ...words, ...seen, ...release(site)),
   };
 }
 
@@ -165,11 +154,11 @@ function command(site: Site, line: string, index: number, last: boolean): Servic
   };
 }
 
-const proof = (site: Site) =>
-  [
-    ...['--release', RELEASE, ...NOTED_ADDRESS, '--timeout', proofTime(site.timeouts)],
-    ...asked(site),
-  ] as const;
+const proof = (site: Site) => [...release(site), ...NOTED_ADDRESS, ...asked(site)] as const;
+
+/** What is to be proven, and how long that may take. */
+const release = ({ timeouts }: Site) =>
+  ['--release', RELEASE, '--timeout', proofTime(timeouts)] as const;
 
 const project = ({ projectPath }: Site): readonly string[] =>
   projectPath === undefined ? [] : ['--project', projectPath];

@@ -49,7 +49,7 @@ def main(words: list[str]) -> None:
     asked = parse(words)
     verbs = {
         "check": check,
-        "look": glance,
+        "look": look,
         "environment": environment,
         "check-config": check_config,
         "reload": reload,
@@ -58,7 +58,7 @@ def main(words: list[str]) -> None:
     verbs[asked.verb](asked)
 
 
-def look(asked: Arguments) -> list[Master]:
+def note_masters(asked: Arguments) -> list[Master]:
     found = masters(asked.at)
     remember(found, asked.state)
     if found:
@@ -67,15 +67,15 @@ def look(asked: Arguments) -> list[Master]:
     return found
 
 
-def glance(asked: Arguments) -> None:
+def look(asked: Arguments) -> None:
     try:
-        look(asked)
+        note_masters(asked)
     except Exception as error:  # what a command restarts need not be one that we understand
         print(f"what serves the site is not known: {error!r}", flush=True)
 
 
 def check(asked: Arguments) -> None:
-    found = look(asked)
+    found = note_masters(asked)
     problems = []
     if not found:
         answer("note", f"no Gunicorn serves {CURRENT}: nothing will be reloaded")

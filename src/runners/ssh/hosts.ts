@@ -82,20 +82,22 @@ export class Hosts implements AsyncDisposable {
       });
     const means = depth === 0 ? this.#means : { ...this.#means, password: undefined }; // it is the target's
     const asked = destinationOf(address, this.#env, warn);
-    const knocking = asked.then((to) =>
-      (jumps ?? to.jumps).length > 0 || to.proxyCommand !== undefined ? undefined : new Knock(to),
-    );
-    const [to, used, { connectTo }] = await Promise.all([
+    const knocking = asked.then((to) => {
+      const direct = (jumps ?? to.jumps).length === 0 && to.proxyCommand === undefined;
+      return direct ? new Knock(to) : undefined;
+    });
+    const [to, reached, { connectTo }] = await Promise.all([
       asked,
       knocking,
       import('./connection.ts'),
     ]);
-    using knock = used;
+    using knock = reached;
+    if (knock) return { chain: [await connectTo(to, means, knock.open)], to };
     const hops = jumps ?? to.jumps;
     const last = hops.at(-1);
     if (last === undefined) {
       const way = async () => streamOf(to.proxyCommand as string, this.#env);
-      return { chain: [await connectTo(to, means, knock?.open ?? way)], to };
+      return { chain: [await connectTo(to, means, way)], to };
     }
     const rest = hops.slice(0, -1);
     const { chain } = await this.#dial(jumpAddress(last), warn, {
