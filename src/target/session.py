@@ -438,24 +438,22 @@ class Run:
     def script(self, client: Client, index: int, undo: bool) -> "Tuple[int, List[bytes]]":
         """Runs one script, part by part, to its end or to the first that fails, or stops it. Returns its exit code and
         its answers."""
-        entry, begun, code = self.entries[index], now(), 0
-        text, limit = (entry.undo, entry.undo_limit) if undo else (entry.run, entry.limit)
-        stoppable = entry.killable() and not undo and not self.committed
+        text, begun, code = self.entries[index].undo if undo else self.entries[index].run, now(), 0
         answers: "List[bytes]" = []
         for number, part in enumerate([text[1:]] if text[:1] == WHOLE else text.split(PART)):
             if number:
                 self.note(b"part")
-            code, said = self.part(client, index, part, begun, limit, stoppable)
+            code, said = self.part(client, index, undo, part, begun)
             answers += said
             if code:
                 break
         return code, answers
 
-    def part(
-        self, client: Client, index: int, text: bytes, begun: float, limit: float, stoppable: bool
-    ) -> "Tuple[int, List[bytes]]":
-        """A shell, or programs of ours side by side."""
+    def part(self, client: Client, index: int, undo: bool, text: bytes, begun: float) -> "Tuple[int, List[bytes]]":
+        """A shell, or programs of ours side by side. `begun`: when the script did, whose limit it is."""
         entry, mark = self.entries[index], self.mark(index)
+        limit = entry.undo_limit if undo else entry.limit
+        stoppable = entry.killable() and not undo and not self.committed
         out, out_w = os.pipe()
         say, say_w = os.pipe()
         begin, theirs, go = spawn, [out_w, out_w, say_w], -1
@@ -634,7 +632,8 @@ def spawn(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
 
 def fork(text: bytes, files: "List[int]", env: "Dict[bytes, bytes]") -> int:
     """Programs of ours side by side in a child of this process, like a shell of `spawn`, but without the 10 ms that it
-    and the start of a Python take. It does nothing before its number stands in the journal: no mark tells of it."""
+    and the start of a Python take. It does nothing before its number stands in the journal, for no mark tells of it:
+    the file behind those of `spawn`'s shell, and before its ear, says so."""
     pid = os.fork()
     if pid:
         return pid
@@ -901,7 +900,12 @@ def equipped(client: Client, tools: bytes) -> bool:
             os.unlink(b".deployer/tools")
         os.makedirs(b".deployer/tools", exist_ok=True)
         for folder in (b".deployer", b".deployer/tools"):
-            os.chmod(folder, 0o755)  # whoever may write there may run what we run
+            if os.stat(folder).st_mode & 0o022:  # whoever may write there decides what we run
+                os.chmod(folder, 0o755)
+                path = os.path.join(os.getcwdb(), folder)
+                client.say(
+                    b"W", b"lock", path + b" could be written by others, and holds what we run: chmod 755 was done"
+                )
         try:
             remove_tree(tools + b".new")
             os.mkdir(tools + b".new")

@@ -14,7 +14,7 @@ import { expect, test } from 'vitest';
 import type { Runner } from '../../src/runners/runner.ts';
 import { program } from '../../src/shell.ts';
 import { FrameReader } from '../../src/wire.ts';
-import { lab, type Ran, run, spawning, textIn } from './lab.ts';
+import { lab, type Ran, run, spawning, textIn, warningsOf } from './lab.ts';
 
 /** A way to a target that notes which frames were sent. */
 function watched(): { readonly runner: Runner; readonly kinds: () => string } {
@@ -95,10 +95,14 @@ test.each([
     await rm(join(folder, '__pycache__'), { recursive: true });
     await mkdir(join(folder, '__pycache__'));
     await chmod(join(folder, name), bits);
-    expect(await runOf(place.site)).toMatchObject({
-      sent: 'HKPT',
-      ran: { outcome: { how: 'done' } },
-    });
+    const { ran, sent } = await runOf(place.site);
+    expect([sent, ran.outcome.how]).toEqual(['HKPT', 'done']);
+    const opened = name.startsWith('..')
+      ? [
+          `${join(folder, name)} could be written by others, and holds what we run: chmod 755 was done`,
+        ]
+      : [];
+    expect(warningsOf(ran.events)).toEqual(opened);
     expect(await readFile(join(folder, 'session.py'), 'utf8')).toContain(
       'One deploy, on its target',
     );
