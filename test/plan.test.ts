@@ -32,6 +32,37 @@ test('every program of the target travels with it, or with a question', async ()
   expect([...new Set(travelling)].sort()).toEqual(programs.sort());
 });
 
+test('what only programs of ours do needs no shell, and several services are restarted by one', () => {
+  const partsOf = (changes: Partial<Site>) =>
+    Object.fromEntries(
+      deployPlan(changes).entries.map(({ name, run }) => [
+        name,
+        run.parts.map((part) =>
+          typeof part === 'string' ? 'shell' : part.map(([file]) => file).join(' + '),
+        ),
+      ]),
+    );
+  const places = { sharedDirs: ['media'], writableDirs: ['media'] };
+  expect(partsOf({ ...places, hooks: { after_release: ['true'] } })).toEqual({
+    check: ['check.py + repository.py + gunicorn.py'],
+    backup: ['shell'],
+    code: ['repository.py'],
+    release: ['repository.py', 'shell'],
+    shared: ['shared.py'],
+    writable: ['writable.py'],
+    dependencies: ['shell', 'gunicorn.py'],
+    validate: ['shell'],
+    migrate: ['shell'],
+    static: ['shell'],
+    activate: ['shell', 'gunicorn.py', 'shell'],
+    restart: ['gunicorn.py'],
+    cleanup: ['history.py'],
+  });
+  const command = (text: string) => ({ kind: 'command', command: text }) as const;
+  expect(partsOf({ restart: [command('stop')] }).restart).toEqual(['shell', 'gunicorn.py']);
+  expect(partsOf({ restart: [command('stop'), command('start')] }).restart).toEqual(['shell']);
+});
+
 test('what may not be cut is finished, and a migration is never killed', () => {
   const orphans = Object.fromEntries(
     deployPlan().entries.map(({ name, orphan }) => [name, orphan]),
