@@ -31,8 +31,7 @@ export async function runSession(
   options: SessionOptions,
 ): Promise<Outcome> {
   const times = { ...TIMES, ...options.times };
-  const tools = toolWords(['session.py', ...plan.tools]);
-  const version = createHash('sha256').update(tools).digest('hex').slice(0, 32);
+  const { words: tools, version } = programs(plan.tools);
   const head = encodeFrame('H', `${plan.place}\0${version}`);
   const frames = planFrames(plan, version, options, times);
   const begin = packed(withoutComments(`${targetFile('begin.py')}`), 'begin.py');
@@ -43,11 +42,27 @@ export async function runSession(
   return new Conversation(process, plan, frame, { ...options, times }).outcome;
 }
 
-/** The programs of the target, each as its name and its text. The hash of that is their version. */
-const toolWords = (names: readonly string[]): Buffer =>
-  Buffer.concat(
-    names.flatMap((name) => [Buffer.from(`${name}\0`), targetFile(name), Buffer.alloc(1)]),
+interface Programs {
+  /** Each as its name and its text. */
+  readonly words: Buffer;
+  /** The name under which a target keeps them: their hash. */
+  readonly version: string;
+}
+
+const known = new WeakMap<readonly string[], Programs>();
+
+/** The session and the programs that its steps call, read once for all sites. */
+function programs(names: readonly string[]): Programs {
+  const before = known.get(names);
+  if (before) return before;
+  const texts = ['session.py', ...names].map((name) => [name, targetFile(name)] as const);
+  const words = Buffer.concat(
+    texts.flatMap(([name, text]) => [Buffer.from(`${name}\0`), text, Buffer.alloc(1)]),
   );
+  const version = createHash('sha256').update(words).digest('hex').slice(0, 32);
+  known.set(names, { words, version });
+  return { words, version };
+}
 
 function planFrames(
   plan: Plan,
