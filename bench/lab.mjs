@@ -17,7 +17,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
-export const BIN = join(ROOT, 'bin/deployer.js');
+export const BIN = join(ROOT, 'bin/deployer.cjs');
 export const PYTHON = '/usr/bin/python3';
 
 /** Runs a command to its end; resolves to its stdout. Throws when it fails. */

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const RUNS = Number(process.env.RUNS ?? 15);
-const bin = fileURLToPath(new URL('../bin/deployer.js', import.meta.url));
+const bin = fileURLToPath(new URL('../bin/deployer.cjs', import.meta.url));
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const commands = {

@@ -11,7 +11,7 @@ SERVER=
 
 deployer() {
   printf '$ deployer %s\n' "$*"
-  (cd "$DEMO" && node "$ROOT/bin/deployer.js" "$@")
+  (cd "$DEMO" && node "$ROOT/bin/deployer.cjs" "$@")
 }
 
 stop_server() {

@@ -7,7 +7,7 @@ import { exitCodeOf } from '../src/errors.ts';
 import { STEP_NAMES } from '../src/step-names.ts';
 
 const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8');
-const BIN = fileURLToPath(new URL('../bin/deployer.js', import.meta.url));
+const BIN = fileURLToPath(new URL('../bin/deployer.cjs', import.meta.url));
 
 test('its table of settings is the one of the schema', () => {
   const [, table] =

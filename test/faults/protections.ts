@@ -282,7 +282,7 @@ export async function copyWith({ without, quick }: Changes, folder: string): Pro
   const changes = [...(without ? [PROTECTIONS[without]] : []), ...(quick ? [QUICK] : [])];
   for (const change of changes)
     await writeFile(join(folder, 'dist', change.file), await changed(change));
-  return join(folder, 'bin/deployer.js');
+  return join(folder, 'bin/deployer.cjs');
 }
 
 /** Rejects if the protection is not exactly once where it is looked for. */

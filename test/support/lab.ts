@@ -8,7 +8,7 @@ import { type Address, get } from './request-loop.ts';
 import { tmpFolder } from './tmp.ts';
 
 /** What `npm run build` made runnable. */
-export const BIN = fileURLToPath(new URL('../../bin/deployer.js', import.meta.url));
+export const BIN = fileURLToPath(new URL('../../bin/deployer.cjs', import.meta.url));
 
 /** A little world: a real Django project in Git, a sites.yml, a target folder on this machine. All of it goes at the end. */
 export interface Lab extends AsyncDisposable {

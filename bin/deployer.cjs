@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+const { join } = require('node:path');
+const { loader } = require('../dist/compile-cache.cjs');
+
+const { load, keep } = loader(process.env);
+const { main } = load(join(__dirname, '../dist/cli.cjs'));
+main(process.argv, process).then((exit) => {
+  process.exitCode = exit;
+  keep();
+});
