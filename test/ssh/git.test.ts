@@ -83,10 +83,24 @@ test('a private repository that only the agent here opens: forward_agent says wh
   expect(exitCode, stderr).toBe(0);
 });
 
-test('ForwardAgent of the SSH configuration is as good', async () => {
-  await using client = await sshClient('Host 127.0.0.1\nForwardAgent yes\n');
-  const { exitCode, stderr } = await deploy({}, { ...client.env, SSH_AUTH_SOCK: agent.socket });
-  expect(exitCode, stderr).toBe(0);
+test('ForwardAgent of the SSH configuration is as good: yes, or another agent than the one that logs in', async () => {
+  await using empty = await sshAgent(`${world.root}/an empty agent`);
+  const cases = [
+    ['yes', { SSH_AUTH_SOCK: agent.socket }],
+    [`"${agent.socket}"`, {}],
+    [`"${agent.socket}"`, { SSH_AUTH_SOCK: empty.socket }],
+    ['$MY_AGENT', { SSH_AUTH_SOCK: empty.socket, MY_AGENT: agent.socket }],
+  ] as const;
+  for (const [says, env] of cases) {
+    await using client = await sshClient(`Host 127.0.0.1\nForwardAgent ${says}\n`);
+    const { exitCode, stderr } = await deploy({}, { ...client.env, ...env });
+    expect(exitCode, says + stderr).toBe(0);
+  }
+  await using client = await sshClient('Host 127.0.0.1\nForwardAgent $MY_AGENT\n');
+  expectRefused(
+    await deploy({}, { ...client.env, SSH_AUTH_SOCK: agent.socket }),
+    "does not accept the target's SSH key",
+  );
 });
 
 test('no agent here, one without a key, or a host that forwards none: that is said', async () => {

@@ -111,16 +111,19 @@ function askWhile(clock: Clock, terminal: Terminal | undefined): Ask | undefined
   );
 }
 
-const configOf = (to: Destination, { algorithms }: HostKeys): ConnectConfig => ({
-  host: to.host,
-  port: to.port,
-  username: to.user,
-  ...(to.agent !== undefined && { agent: to.agent }),
-  algorithms: { serverHostKey: algorithms as ServerHostKeyAlgorithm[] },
-  keepaliveInterval: 10_000,
-  keepaliveCountMax: 2,
-  readyTimeout: 0, // the clock's
-});
+function configOf(to: Destination, { algorithms }: HostKeys): ConnectConfig {
+  const agent = to.forwards ?? to.agent; // to be forwarded: the login has keys of its own
+  return {
+    host: to.host,
+    port: to.port,
+    username: to.user,
+    ...(agent !== undefined && { agent }),
+    algorithms: { serverHostKey: algorithms as ServerHostKeyAlgorithm[] },
+    keepaliveInterval: 10_000,
+    keepaliveCountMax: 2,
+    readyTimeout: 0, // the clock's
+  };
+}
 
 function ready(client: Client, config: ConnectConfig, clock: Clock): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -22,7 +22,8 @@ export interface Destination {
   readonly identitiesOnly: boolean;
   /** Socket of the SSH agent. */
   readonly agent: string | undefined;
-  readonly forwardAgent: boolean;
+  /** Socket of the agent that the configuration forwards. */
+  readonly forwards: string | undefined;
   /** Absolute paths; new keys go into the first. */
   readonly knownHosts: readonly string[];
   readonly globalKnownHosts: readonly string[];
@@ -63,6 +64,7 @@ export async function destinationOf(
   const file = (path: string) => expanded(fill(path.replace(/^~(?=\/|$)/, homeFolder())), env);
   const revoked = one('revokedhostkeys');
   const identity = env.DEPLOYER_IDENTITY;
+  const agent = agentSocket(one('identityagent'), env, file);
   const known = env.DEPLOYER_KNOWN_HOSTS;
   return {
     name: address.host,
@@ -73,8 +75,8 @@ export async function destinationOf(
     proxyCommand: commandIn(one('proxycommand'), fill),
     identityFiles: identity ? [absolute(identity)] : (said.get('identityfile') ?? []).map(file),
     identitiesOnly: identity ? true : one('identitiesonly') === 'yes',
-    agent: agentSocket(one('identityagent'), env, file),
-    forwardAgent: one('forwardagent') === 'yes',
+    agent,
+    forwards: forwardedSocket(one('forwardagent'), agent, env),
     knownHosts: known ? [absolute(known)] : filesIn(one('userknownhostsfile')).map(file),
     globalKnownHosts: filesIn(one('globalknownhostsfile')).map(file),
     revokedHostKeys: revoked === undefined || revoked === 'none' ? undefined : file(revoked),
@@ -161,6 +163,13 @@ function agentSocket(said: string | undefined, env: Env, file: (path: string) =>
   if (said === 'none') return undefined;
   if (said === undefined || said === 'SSH_AUTH_SOCK') return env.SSH_AUTH_SOCK || undefined;
   return said.startsWith('$') && !said.startsWith('${') ? env[said.slice(1)] : file(said);
+}
+
+/** `yes`, `no`, a path, or the `$NAME` of a variable that holds one. */
+function forwardedSocket(said: string | undefined, agent: string | undefined, env: Env) {
+  if (said === undefined || said === 'no') return undefined;
+  if (said === 'yes') return agent;
+  return said.startsWith('$') ? env[said.slice(1)] || undefined : said;
 }
 
 /** `ssh -G` parts the files by spaces, and does not quote those within a name. */

@@ -61,11 +61,12 @@ export class Hosts implements AsyncDisposable {
   async #open(address: Address, forwardAgent: boolean, warn: Warn): Promise<Host> {
     const { chain, to } = await this.#dial(address, warn);
     const [client, ...behind] = chain.toReversed() as [Client, ...Client[]];
-    if (forwardAgent && to.agent === undefined)
+    const forwards = to.forwards ?? (forwardAgent ? to.agent : undefined);
+    if (forwardAgent && forwards === undefined)
       warn('forward_agent: there is no SSH agent here to forward (SSH_AUTH_SOCK is not set)');
     return new Host(to.name, client, {
       behind,
-      forwardAgent: (forwardAgent || to.forwardAgent) && to.agent !== undefined,
+      forwardAgent: forwards !== undefined,
       warn,
     });
   }
