@@ -15,6 +15,7 @@ export default defineConfig({
   output: {
     dir: 'dist',
     format: 'cjs',
+    strict: true,
     cleanDir: true,
     entryFileNames: '[name].cjs',
     chunkFileNames: '[name].cjs',

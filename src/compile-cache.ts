@@ -1,8 +1,18 @@
 import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { constants, Script } from 'node:vm';
+import { Script } from 'node:vm';
 
 /** Loads CommonJS files with what V8 compiled of them in earlier runs. */
 export interface Loader {
@@ -22,7 +32,7 @@ interface Loaded {
 }
 
 /**
- * Where: `$XDG_CACHE_HOME/deployer`, else `~/.cache/deployer`, if that folder is ours alone: what lies there is run.
+ * Where: `$XDG_CACHE_HOME/deployer`, else `~/.cache/deployer`, if nobody else can change what lies there: it is run.
  * `NODE_DISABLE_COMPILE_CACHE` turns it off, as it does Node's own compile cache, which Node 20 lacks.
  */
 export function loader(env: NodeJS.ProcessEnv): Loader {
@@ -32,12 +42,12 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
 
   const compile = (file: string): Script => {
     const source = readFileSync(file);
-    const code = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-    const importModuleDynamically = constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    if (folder === undefined) return new Script(code, { filename: file, importModuleDynamically });
+    const code = `(function (exports, require, module, __filename, __dirname) {\n${source}\n})`;
+    const options = { filename: file, lineOffset: -1 };
+    if (folder === undefined) return new Script(code, options);
     const path = join(folder, basename(file));
     const cachedData = read(path, source);
-    const script = new Script(code, { filename: file, importModuleDynamically, cachedData });
+    const script = new Script(code, { ...options, cachedData });
     const bytes = script.cachedDataRejected ? 0 : (cachedData?.length ?? 0);
     loaded.push({ script, source, path, bytes });
     return script;
@@ -60,22 +70,31 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
       for (const { script, source, path, bytes } of loaded) {
         const data = script.createCachedData();
         if (data.length <= bytes * 1.05) continue;
-        writeFileSync(path, Buffer.concat([digest(source, data), data]), { mode: 0o600 });
+        rmSync(path, { force: true });
+        const content = Buffer.concat([digest(source, data), data]);
+        writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
       }
     } catch {} // as with a full disk: the next start takes longer
   };
   return { load, keep };
 }
 
-/** V8 believes what it is given: so only what belongs to this very source, and is whole. */
-const digest = (source: Buffer, data: Buffer) =>
-  createHash('sha256').update(source).update(data).digest();
-
 const DIGEST_BYTES = 32;
+
+/**
+ * V8 believes what it is given, even of another build of the same version, which then crashes: so only what is whole, and
+ * of this source and this Node.
+ */
+export function digest(source: Buffer, data: Buffer): Buffer {
+  const { size, mtimeMs } = statSync(process.execPath);
+  const node = JSON.stringify([process.version, process.arch, process.execPath, size, mtimeMs]);
+  return createHash('sha256').update(node).update(source).update(data).digest();
+}
 
 function read(path: string, source: Buffer): Buffer | undefined {
   try {
-    if (!isOurs(lstatSync(path))) return undefined;
+    const found = lstatSync(path);
+    if (!found.isFile() || !isOurs(found)) return undefined;
     const content = readFileSync(path);
     const data = content.subarray(DIGEST_BYTES);
     const isWhole = digest(source, data).equals(content.subarray(0, DIGEST_BYTES));
@@ -85,13 +104,11 @@ function read(path: string, source: Buffer): Buffer | undefined {
   }
 }
 
-function cacheFolder({ XDG_CACHE_HOME, HOME = '' }: NodeJS.ProcessEnv): string | undefined {
-  const caches = XDG_CACHE_HOME || join(HOME, '.cache');
-  const folder = join(caches, 'deployer');
-  if (!isAbsolute(folder)) return undefined;
+function cacheFolder({ XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv): string | undefined {
+  const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
+  if (!caches || !isAbsolute(caches)) return undefined;
   try {
-    if (!existsSync(caches)) mkdirSync(caches, { mode: 0o700 }); // not recursive, which in some file systems never ends
-    if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
+    const folder = made(join(made(caches), 'deployer'));
     const found = lstatSync(folder);
     return found.isDirectory() && isOurs(found) ? folder : undefined;
   } catch {
@@ -99,5 +116,21 @@ function cacheFolder({ XDG_CACHE_HOME, HOME = '' }: NodeJS.ProcessEnv): string |
   }
 }
 
-const isOurs = ({ uid, mode }: { uid: number; mode: number }) =>
+/** The folder, made where it is missing. Throws where another account could put something else into its place. */
+function made(folder: string): string {
+  const parent = realpathSync(dirname(folder));
+  for (let at = parent; ; at = dirname(at)) {
+    if (!isSafe(lstatSync(at))) throw new Error(`others can change ${at}`);
+    if (at === dirname(at)) break;
+  }
+  if (!existsSync(folder)) mkdirSync(folder, { mode: 0o700 });
+  return join(parent, basename(folder));
+}
+
+const STICKY = 0o1000;
+
+const isOurs = ({ uid, mode }: Stats): boolean =>
   uid === process.geteuid?.() && (mode & 0o022) === 0;
+
+const isSafe = (found: Stats): boolean =>
+  isOurs(found) || (found.uid === 0 && ((found.mode & 0o022) === 0 || (found.mode & STICKY) !== 0));

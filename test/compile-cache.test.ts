@@ -1,8 +1,20 @@
-import { createHash } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  copyFile,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { loader } from '../src/compile-cache.ts';
+import { digest, loader } from '../src/compile-cache.ts';
 import { BIN } from './support/lab.ts';
 import { type TmpFolder, tmpFolder } from './support/tmp.ts';
 
@@ -32,8 +44,7 @@ async function keepOther(): Promise<void> {
   run();
   const data = (await readFile(kept())).subarray(32);
   await write('new');
-  const digest = createHash('sha256').update(await readFile(file()));
-  await writeFile(kept(), Buffer.concat([digest.update(data).digest(), data]));
+  await writeFile(kept(), Buffer.concat([digest(await readFile(file()), data), data]));
 }
 
 test('what a run compiled, the next one takes', async () => {
@@ -48,8 +59,26 @@ test('nobody else can read or write it', async () => {
   expect((await stat(kept())).mode & 0o777).toBe(0o600);
 });
 
+test('another Node compiles for itself, were it of the same version', async () => {
+  await keepOther();
+  const { execPath } = process;
+  await copyFile(execPath, `${tmp.path}/node`);
+  process.execPath = `${tmp.path}/node`;
+  try {
+    expect(run()).toBe('new');
+  } finally {
+    process.execPath = execPath;
+  }
+});
+
 const UNTRUSTED: Record<string, () => Promise<unknown>> = {
   'a folder that others may write': () => chmod(folder(), 0o770),
+  'a folder whose parent others may write': () => chmod(`${tmp.path}/caches`, 0o777),
+  'a folder whose parent is of somebody else': () => chown(tmp.path, 1, 1),
+  'what is no file': async () => {
+    await rename(kept(), `${tmp.path}/elsewhere`);
+    await symlink(`${tmp.path}/elsewhere`, kept());
+  },
   'a file that others may write': () => chmod(kept(), 0o602),
   'a folder of somebody else': () => chown(folder(), 1, 1),
   'a file of somebody else': () => chown(kept(), 1, 1),
@@ -58,6 +87,29 @@ test.each(Object.entries(UNTRUSTED))('nothing is run from %s', async (_, open) =
   await keepOther();
   await open();
   expect(run()).toBe('new');
+});
+
+test('what others could write is replaced by what they cannot', async () => {
+  await keepOther();
+  await writeFile(`${tmp.path}/victim`, 'untouched');
+  await rm(kept());
+  await symlink(`${tmp.path}/victim`, kept());
+  run();
+  expect(await readFile(`${tmp.path}/victim`, 'utf8')).toBe('untouched');
+  expect((await lstat(kept())).isFile()).toBe(true);
+});
+
+test('a pipe in its place is not waited for', async () => {
+  await keepOther();
+  await rm(kept());
+  await execa('mkfifo', [kept()]);
+  expect(run()).toBe('new');
+});
+
+test('in the home of somebody else nothing is made', async () => {
+  await chown(tmp.path, 1, 1);
+  await deployer({ HOME: tmp.path }, '--version');
+  expect(await readdir(tmp.path)).toEqual([]);
 });
 
 test('a changed source of the same length is compiled anew, and that is kept', async () => {
@@ -98,6 +150,15 @@ test('a function that no earlier run called is kept, too', async () => {
   expect((await stat(kept())).mtimeMs).toBe(mtimeMs);
 });
 
+test('an error tells its line', async () => {
+  await writeFile(file(), `exports.answer = () => {\n  throw new Error('here');\n};`);
+  const { load } = loader({});
+  const { answer } = load(file()) as { answer: () => void };
+  expect(answer).toThrow(
+    expect.objectContaining({ stack: expect.stringContaining(`${file()}:2:9`) }),
+  );
+});
+
 test('files that ask for each other are loaded once', async () => {
   await writeFile(
     `${tmp.path}/b.cjs`,
@@ -115,6 +176,13 @@ const deployer = (env: Record<string, string>, ...words: string[]) =>
     env: { PATH: process.env.PATH ?? '', ...env },
     extendEnv: false,
   });
+
+test('strict mode, as in a module', async () => {
+  for (const name of ['start', 'work', 'parse', 'schema', 'key-file'])
+    expect(await readFile(new URL(`../dist/${name}.cjs`, import.meta.url), 'utf8')).toMatch(
+      /^(\/\/.*\n)*['"]use strict['"]/,
+    );
+});
 
 test('the command line keeps what it compiled in ~/.cache/deployer, and nothing where that is turned off', async () => {
   await deployer({ HOME: tmp.path, NODE_DISABLE_COMPILE_CACHE: '1' }, '--version');

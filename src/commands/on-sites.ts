@@ -7,6 +7,7 @@ import { listenForInterruption } from '../interruption.ts';
 import type { Plan } from '../plan.ts';
 import { targetOf } from '../runners/connect.ts';
 import { configPath, readSites } from '../sites-file.ts';
+import { openTerminal } from '../terminal.ts';
 import { refusedVerdict, type Verdict } from '../verdict.ts';
 import { connectionsFor } from './connections.ts';
 import type { Context } from './context.ts';
@@ -135,14 +136,9 @@ async function confirmed(
   sites: readonly Site[],
   question: string,
 ): Promise<boolean> {
-  if (globals.yes || !process.stdin.isTTY || !io.stderr.isTTY) return true;
-  const { createInterface } = await import('node:readline/promises');
+  const terminal = globals.yes ? undefined : openTerminal(new AbortController().signal);
+  if (terminal === undefined) return true;
   for (const site of sites)
     io.stderr.write(`  ${site.name}  ${targetOf(site)}:${site.deployPath}\n`);
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await prompt.question(`${question} [y/N] `)).trim());
-  } finally {
-    prompt.close();
-  }
+  return /^y(es)?$/i.test((await terminal.ask(`${question} [y/N] `)).trim());
 }

@@ -103,6 +103,23 @@ test('^C: what it does is said at once, and the end is as clean as any', async (
   expectCleanFrames(terminal);
 });
 
+test.each([
+  ['^D', '\x04'],
+  ['an empty line', '\r'],
+])('%s where all sites are asked about: nothing is done, and that is said', async (_, keys) => {
+  await configure({});
+  const terminal = deployer(['rollback_all']);
+  await terminal.until(
+    (lines) => lines.at(-1)?.startsWith('Roll all of these back? [y/N]') ?? false,
+  );
+  terminal.type(keys);
+  expect(await terminal.ended).toBe(2);
+  expect((await terminal.screen.lines()).slice(-2)).toEqual([
+    'deployer: nothing was done',
+    'to do: answer y, or give --yes',
+  ]);
+});
+
 test('sites side by side: a line for each, at last the table', async () => {
   await using held = gate(world.root);
   await configure({ before_static: held.hook });
