@@ -69,6 +69,7 @@ def properties(start, folder, reload=True, active="active", sub="running", resul
 
 SYSTEMCTL = """#!/bin/sh
 cd "$(dirname "$0")"
+printf '%s\\n' "$*" >>words
 user=
 while :; do
   case $1 in --user) user=.user ;; --no-* | --job-mode=*) ;; *) break ;; esac
@@ -106,10 +107,12 @@ class Recordings:
             self.set(name, text)
             os.chmod(f"{folder}/{name}", 0o755)
         self.set("calls", "")
+        self.set("words", "")
         self.set("list-units", UNITS)
         self.set("show.user", NOT_FOUND)
         os.chmod(folder, stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
-        os.chmod(f"{folder}/calls", 0o666)
+        for name in ("calls", "words"):
+            os.chmod(f"{folder}/{name}", 0o666)
 
     def allow(self, said):
         """What `sudo -l` lists; `{systemctl}` is this one."""
@@ -123,6 +126,11 @@ class Recordings:
         """How it was called, with one of these verbs."""
         with open(f"{self.folder}/calls") as file:
             return [line for line in file.read().splitlines() if any(f" {verb} " in f"{line} " for verb in verbs)]
+
+    def words(self, verb):
+        """All the arguments of each call with this verb."""
+        with open(f"{self.folder}/words") as file:
+            return [line.split() for line in file.read().splitlines() if verb in line.split()]
 
     @property
     def environ(self):

@@ -451,6 +451,22 @@ class Found(OneSite):
         self.assert_refused(done, f"as user {server.pw_name}", pid=one.pid)
 
     @unittest.skipUnless(os.getuid() == 0, "only root can make users")
+    def test_root_runs_no_configuration_of_another_user(self):
+        server = self.ordinary_user()
+        os.chmod(self.base, 0o755)
+        ran = write(f"{self.base}/ran", "")
+        config = write(f"{self.base}/theirs.py", f"import os\nopen({ran!r}, 'a').write(f'{{os.geteuid()}}\\n')\n")
+        for path in (ran, config):
+            os.chown(path, server.pw_uid, -1)
+        one = self.lab.start("E", "-c", config, preexec_fn=become(server))
+        done = self.lab.gunicorn("check")
+        self.assert_refused(done, f"will not run {config}", f"chown root {config}", pid=one.pid)
+        self.lab.gunicorn("check_config", "--release", self.r1)
+        self.lab.gunicorn("reload", "--release", self.r1)
+        with open(ran) as file:
+            self.assertEqual(set(file.read().split()), {str(server.pw_uid)})
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can make users")
     def test_what_another_users_workers_run_is_told_by_their_age_and_an_answer_of_the_site(self):
         server, deployer = self.ordinary_user(), self.ordinary_user()
         os.chmod(self.base, 0o755)

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -202,6 +203,41 @@ class Others(OneSupervisedSite):
         done = self.deploy(self.r2, "job")
         self.assertEqual(done.code, 1, done)
         self.assertIn("does not stay up", done["message"])
+
+    def test_one_that_is_still_stopping_is_waited_for(self):
+        script = write(
+            f"{self.base}/slow.py",
+            "import os, signal, sys, time\n"
+            "def end(*_):\n"
+            "    while not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+            "    sys.exit()\n"
+            "signal.signal(signal.SIGTERM, end)\n"
+            "while True: time.sleep(1000)\n",
+        )
+        may_end = f"{self.base}/may end"
+        self.supervisor.program(
+            "job",
+            f'"{self.lab.current}/.venv/bin/python" "{script}" "{may_end}"',
+            self.lab.current,
+            stopwaitsecs="600",
+        )
+        self.supervisor.start()
+        wait_for(lambda: "RUNNING" in self.supervisor("status", "job")[1], 60)
+        stopping = threading.Thread(target=self.supervisor, args=("stop", "job"))
+        stopping.start()
+        wait_for(lambda: "STOPPING" in self.supervisor("status", "job")[1], 60)
+        self.lab.switch(self.r2)
+        done = []
+        restarting = threading.Thread(
+            target=lambda: done.append(self.service("restart", "job", "--release", self.r2)),
+        )
+        restarting.start()
+        restarting.join(2)
+        self.assertEqual(done, [], "it was not waited for")
+        write(may_end, "")
+        for each in (stopping, restarting):
+            each.join()
+        self.assertEqual((done[0].code, done[0]["served"]), (0, str(self.supervisor.pid("job"))), done)
 
     def test_a_python_of_another_environment(self):
         python = f"{self.lab.deploy}/.deployer/environments/e1/bin/python"

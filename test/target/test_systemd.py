@@ -150,6 +150,11 @@ class Rights(OneUnit):
         self.ordinary("check")
         self.assertEqual(self.systemd.calls("stop"), ["systemctl stop shop.service"])
 
+    def test_what_is_asked_of_polkit_starts_nothing_else(self):
+        self.ordinary("check")
+        [asked] = self.systemd.words("start")
+        self.assertLessEqual({"--no-block", "--no-ask-password", "--job-mode=ignore-dependencies"}, set(asked))
+
 
 class Restart(OneUnit):
     def test_a_reload_where_that_is_enough(self):
