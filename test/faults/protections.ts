@@ -1,6 +1,7 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
 
 /**
  * What keeps a fault from doing harm, and how it is taken away: in a copy of what was built, file by file, the text `find`, which must
@@ -269,20 +270,26 @@ const QUICK: Change = {
   replace: 'silence: 6, grace: 5, patience: 60, beat: 3, deadAfter: 6',
 };
 
-/** Makes a copy of the tool with the changes in a new folder. Resolves to its command line. */
+/** As bin/, for what was compiled file by file. */
+const BIN = `import { main } from '../dist/cli.js';
+
+process.exitCode = await main(process.argv, process);
+`;
+
+/** Makes a copy of the tool with the changes in a new folder. Resolves to its command line, which runs. */
 export async function copyWith({ without, quick }: Changes, folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
-  for (const [from, to] of [
-    ['bin', 'bin'],
-    ['build', 'dist'],
-    ['package.json', 'package.json'],
-  ] as const)
-    await cp(join(ROOT, from), join(folder, to), { recursive: true });
+  await cp(join(ROOT, 'build'), join(folder, 'dist'), { recursive: true });
+  await cp(join(ROOT, 'package.json'), join(folder, 'package.json'));
+  const bin = join(folder, 'bin/deployer.js');
+  await mkdir(dirname(bin));
+  await writeFile(bin, BIN);
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   const changes = [...(without ? [PROTECTIONS[without]] : []), ...(quick ? [QUICK] : [])];
   for (const change of changes)
     await writeFile(join(folder, 'dist', change.file), await changed(change));
-  return join(folder, 'bin/deployer.cjs');
+  await execa(process.execPath, [bin, '--version']); // one that does not even start would make every row red
+  return bin;
 }
 
 /** Rejects if the protection is not exactly once where it is looked for. */
