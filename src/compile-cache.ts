@@ -37,6 +37,7 @@ interface Loaded {
  */
 export function loader(env: NodeJS.ProcessEnv): Loader {
   const folder = env.NODE_DISABLE_COMPILE_CACHE ? undefined : cacheFolder(env);
+  const seal = sealOf(thisNode());
   const modules = new Map<string, { exports: unknown }>();
   const loaded: Loaded[] = [];
 
@@ -46,7 +47,7 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
     const options = { filename: file, lineOffset: -1 };
     if (folder === undefined) return new Script(code, options);
     const path = join(folder, basename(file));
-    const cachedData = read(path, source);
+    const cachedData = read(path, (data) => seal(source, data));
     const script = new Script(code, { ...options, cachedData });
     const bytes = script.cachedDataRejected ? 0 : (cachedData?.length ?? 0);
     loaded.push({ script, source, path, bytes });
@@ -71,7 +72,7 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
         const data = script.createCachedData();
         if (data.length <= bytes * 1.05) continue;
         rmSync(path, { force: true });
-        const content = Buffer.concat([digest(source, data), data]);
+        const content = Buffer.concat([seal(source, data), data]);
         writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
       }
     } catch {} // as with a full disk: the next start takes longer
@@ -79,26 +80,28 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
   return { load, keep };
 }
 
-const DIGEST_BYTES = 32;
-
 /**
- * V8 believes what it is given, even of another build of the same version, which then crashes: so only what is whole, and
- * of this source and this Node.
+ * What stands before the data. V8 believes what it is given, even of another build of the same version, which then
+ * crashes: so only what is whole, and of this source and that Node.
  */
-export function digest(source: Buffer, data: Buffer): Buffer {
+export const sealOf = (node: string) => (source: Buffer, data: Buffer) =>
+  createHash('sha256').update(node).update(source).update(data).digest();
+
+const SEAL_BYTES = 32;
+
+/** The one that runs: asked at the start, for it may be upgraded while we run. */
+export function thisNode(): string {
   const { size, mtimeMs } = statSync(process.execPath);
-  const node = JSON.stringify([process.version, process.arch, process.execPath, size, mtimeMs]);
-  return createHash('sha256').update(node).update(source).update(data).digest();
+  return JSON.stringify([process.version, process.arch, process.execPath, size, mtimeMs]);
 }
 
-function read(path: string, source: Buffer): Buffer | undefined {
+function read(path: string, sealed: (data: Buffer) => Buffer): Buffer | undefined {
   try {
     const found = lstatSync(path);
     if (!found.isFile() || !isOurs(found)) return undefined;
     const content = readFileSync(path);
-    const data = content.subarray(DIGEST_BYTES);
-    const isWhole = digest(source, data).equals(content.subarray(0, DIGEST_BYTES));
-    return isWhole ? data : undefined;
+    const data = content.subarray(SEAL_BYTES);
+    return sealed(data).equals(content.subarray(0, SEAL_BYTES)) ? data : undefined;
   } catch {
     return undefined; // nothing kept yet
   }

@@ -10,11 +10,12 @@ import {
   rm,
   stat,
   symlink,
+  utimes,
   writeFile,
 } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { digest, loader } from '../src/compile-cache.ts';
+import { loader, sealOf, thisNode } from '../src/compile-cache.ts';
 import { BIN } from './support/lab.ts';
 import { type TmpFolder, tmpFolder } from './support/tmp.ts';
 
@@ -44,7 +45,7 @@ async function keepOther(): Promise<void> {
   run();
   const data = (await readFile(kept())).subarray(32);
   await write('new');
-  await writeFile(kept(), Buffer.concat([digest(await readFile(file()), data), data]));
+  await writeFile(kept(), Buffer.concat([sealOf(thisNode())(await readFile(file()), data), data]));
 }
 
 test('what a run compiled, the next one takes', async () => {
@@ -59,16 +60,37 @@ test('nobody else can read or write it', async () => {
   expect((await stat(kept())).mode & 0o777).toBe(0o600);
 });
 
-test('another Node compiles for itself, were it of the same version', async () => {
-  await keepOther();
+/** Works with a copy of this Node, of which others may say what they like. */
+async function withAnotherNode(work: (path: string) => Promise<void>): Promise<void> {
   const { execPath } = process;
-  await copyFile(execPath, `${tmp.path}/node`);
-  process.execPath = `${tmp.path}/node`;
+  const copy = `${tmp.path}/node`;
+  await copyFile(execPath, copy);
+  process.execPath = copy;
   try {
-    expect(run()).toBe('new');
+    await work(copy);
   } finally {
     process.execPath = execPath;
   }
+}
+
+test('another Node compiles for itself, were it of the same version', async () => {
+  await keepOther();
+  await withAnotherNode(async () => expect(run()).toBe('new'));
+});
+
+test('a Node that is upgraded during the run compiles for itself', async () => {
+  await write('new');
+  await withAnotherNode(async (node) => {
+    const { load, keep } = loader({ XDG_CACHE_HOME: `${tmp.path}/caches` });
+    load(file());
+    await utimes(node, 1, 1);
+    keep();
+    const before = await readFile(kept());
+    const again = loader({ XDG_CACHE_HOME: `${tmp.path}/caches` });
+    again.load(file());
+    again.keep();
+    expect(await readFile(kept())).not.toEqual(before);
+  });
 });
 
 const UNTRUSTED: Record<string, () => Promise<unknown>> = {
