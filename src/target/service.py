@@ -201,28 +201,34 @@ def await_proof(one: Manager, before: set[Process], asked: Arguments, deadline: 
     wanted = 0.0
     settled: frozenset[int] | None = None
     mains: set[int] = set()
+    seen: dict[int, Process] = {}
     while True:
         state = one.state()
         tree = state.tree()
         mains.update(state.mains)
+        seen.update((each.pid, each) for each in tree if each.pid in state.mains)
         if state.failed or len(mains) - len(state.mains) >= DEATHS:
             died(one, f"does not stay up: it is {state.text}")
         judged = judge(tree, before, asked)
         left = next((each.pid for each in before if processes.alive(each)), None)
         reason = judged.wrong or (f"process {left} of before still runs" if left else "")
+        wants = total(processes.cpu_wanted, tree)
+        # Looked at last, and whatever the manager says: what has ended wants no processor, and is not idle for that.
+        ended = next((pid for pid in state.mains if pid in seen and not processes.alive(seen[pid])), None)
+        reason = reason or (f"process {ended} has ended" if ended else "")
         reason = reason if state.running else f"it is {state.text}"
         staff = frozenset([*state.mains, *(each.pid for master in judged.gunicorns for each in workers(master))])
         now = time.monotonic()
         if reason or staff != settled:
             since = looked = now
-            wanted, settled = total(processes.cpu_wanted, tree), None if reason else staff
+            wanted, settled = wants, None if reason else staff
         elif judged.gunicorns and now - since >= STABLE:
             break
         elif now - looked >= SETTLED:
-            idle = total(processes.cpu_wanted, tree) - wanted < IDLE * (now - looked)
+            idle = wants - wanted < IDLE * (now - looked)
             if idle or now > deadline or total(processes.cpu_time, tree) > BOOTS:
                 break
-            looked, wanted = now, total(processes.cpu_wanted, tree)
+            looked, wanted = now, wants
         if now > deadline and (reason or now - since < SETTLED):
             died(one, f"is not proven to run {asked.release}: {reason or 'its processes come and go'}")
         time.sleep(PAUSE)

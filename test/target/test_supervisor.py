@@ -17,6 +17,29 @@ threading.Timer(1.8, os._exit, (3,)).start()
 """
 
 
+# Proves a service whose process ends just before it is looked at for the last time; its manager does not know yet.
+JUST_ENDED = """
+import subprocess, sys, time
+sys.path.insert(0, sys.argv.pop(1))
+import arguments, service
+from managers import State
+service.SETTLED = 0.1
+class Job:
+    describe, process, asked = "job (supervisor)", subprocess.Popen(["/bin/sleep", "1000"]), 0
+    def state(self):
+        if self.process.poll() is not None:
+            return State("job EXITED", False, True, ())
+        self.asked += 1
+        if self.asked == 2:
+            self.process.kill()
+            self.process.wait()
+        return State("job RUNNING", True, False, (self.process.pid,))
+    def last_lines(self):
+        return ""
+service.await_proof(Job(), set(), arguments.parse(sys.argv[1:]), time.monotonic() + 20)
+"""
+
+
 class OneSupervisedSite(unittest.TestCase):
     """r1 is live: V1 with L1. r2 is V2 with a changed library."""
 
@@ -203,6 +226,13 @@ class Others(OneSupervisedSite):
         done = self.deploy(self.r2, "job")
         self.assertEqual(done.code, 1, done)
         self.assertIn("does not stay up", done["message"])
+
+    def test_one_that_has_just_ended_is_not_one_that_idles(self):
+        done = self.lab.run(
+            "", TOOLS, "restart", "--kind", "supervisor", "--name", "job", "--release", self.r2, before=JUST_ENDED
+        )
+        self.assertEqual((done.code, done["unproven"]), (1, ""), done)
+        self.assertIn("does not stay up: it is job EXITED", done["message"])
 
     def test_one_that_is_still_stopping_is_waited_for(self):
         script = write(
