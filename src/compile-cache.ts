@@ -22,9 +22,14 @@ export interface Loader {
   keep(): void;
 }
 
+interface Cache {
+  readonly folder: string;
+  readonly seal: ReturnType<typeof sealOf>;
+}
+
 interface Loaded {
   readonly script: Script;
-  readonly source: Buffer;
+  readonly seal: (data: Buffer) => Buffer;
   /** Where it is kept. */
   readonly path: string;
   /** How many bytes were kept before, and taken. */
@@ -36,8 +41,7 @@ interface Loaded {
  * `NODE_DISABLE_COMPILE_CACHE` turns it off, as it does Node's own compile cache, which Node 20 lacks.
  */
 export function loader(env: NodeJS.ProcessEnv): Loader {
-  const folder = env.NODE_DISABLE_COMPILE_CACHE ? undefined : cacheFolder(env);
-  const seal = sealOf(thisNode());
+  const cache = env.NODE_DISABLE_COMPILE_CACHE ? undefined : openCache(env);
   const modules = new Map<string, { exports: unknown }>();
   const loaded: Loaded[] = [];
 
@@ -45,12 +49,13 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
     const source = readFileSync(file);
     const code = `(function (exports, require, module, __filename, __dirname) {\n${source}\n})`;
     const options = { filename: file, lineOffset: -1 };
-    if (folder === undefined) return new Script(code, options);
-    const path = join(folder, basename(file));
-    const cachedData = read(path, (data) => seal(source, data));
+    if (cache === undefined) return new Script(code, options);
+    const path = join(cache.folder, basename(file));
+    const seal = (data: Buffer) => cache.seal(source, data);
+    const cachedData = read(path, seal);
     const script = new Script(code, { ...options, cachedData });
     const bytes = script.cachedDataRejected ? 0 : (cachedData?.length ?? 0);
-    loaded.push({ script, source, path, bytes });
+    loaded.push({ script, seal, path, bytes });
     return script;
   };
 
@@ -68,11 +73,11 @@ export function loader(env: NodeJS.ProcessEnv): Loader {
 
   const keep = () => {
     try {
-      for (const { script, source, path, bytes } of loaded) {
+      for (const { script, seal, path, bytes } of loaded) {
         const data = script.createCachedData();
         if (data.length <= bytes * 1.05) continue;
         rmSync(path, { force: true });
-        const content = Buffer.concat([seal(source, data), data]);
+        const content = Buffer.concat([seal(data), data]);
         writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
       }
     } catch {} // as with a full disk: the next start takes longer
@@ -95,27 +100,28 @@ export function thisNode(): string {
   return JSON.stringify([process.version, process.arch, process.execPath, size, mtimeMs]);
 }
 
-function read(path: string, sealed: (data: Buffer) => Buffer): Buffer | undefined {
+function read(path: string, seal: (data: Buffer) => Buffer): Buffer | undefined {
   try {
     const found = lstatSync(path);
     if (!found.isFile() || !isOurs(found)) return undefined;
     const content = readFileSync(path);
     const data = content.subarray(SEAL_BYTES);
-    return sealed(data).equals(content.subarray(0, SEAL_BYTES)) ? data : undefined;
+    return seal(data).equals(content.subarray(0, SEAL_BYTES)) ? data : undefined;
   } catch {
     return undefined; // nothing kept yet
   }
 }
 
-function cacheFolder({ XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv): string | undefined {
+function openCache({ XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv): Cache | undefined {
   const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
   if (!caches || !isAbsolute(caches)) return undefined;
   try {
     const folder = made(join(made(caches), 'deployer'));
     const found = lstatSync(folder);
-    return found.isDirectory() && isOurs(found) ? folder : undefined;
+    if (!found.isDirectory() || !isOurs(found)) return undefined;
+    return { folder, seal: sealOf(thisNode()) };
   } catch {
-    return undefined; // as with a home that cannot be written
+    return undefined; // as with a home that cannot be written, or a Node that was removed while we start
   }
 }
 

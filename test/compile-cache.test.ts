@@ -78,6 +78,14 @@ test('another Node compiles for itself, were it of the same version', async () =
   await withAnotherNode(async () => expect(run()).toBe('new'));
 });
 
+test('a Node that was removed while we start is no reason not to', async () => {
+  await keepOther();
+  await withAnotherNode(async (node) => {
+    await rm(node);
+    expect(run()).toBe('new');
+  });
+});
+
 test('a Node that is upgraded during the run compiles for itself', async () => {
   await write('new');
   await withAnotherNode(async (node) => {
