@@ -2,6 +2,7 @@ import {
   chmod,
   chown,
   copyFile,
+  cp,
   lstat,
   mkdir,
   readdir,
@@ -13,6 +14,7 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loader, sealOf, thisNode } from '../src/compile-cache.ts';
@@ -219,6 +221,17 @@ test('the command line keeps what it compiled in ~/.cache/deployer, and nothing 
   expect(await readdir(tmp.path)).toEqual([]);
   await deployer({ HOME: tmp.path }, '--version');
   expect(await readdir(`${tmp.path}/.cache/deployer`)).toContain('start.cjs');
+});
+
+test('a command that waits for nothing any more does not end as if it were done', async () => {
+  await cp(fileURLToPath(new URL('../dist', import.meta.url)), `${tmp.path}/dist`, {
+    recursive: true,
+  });
+  await writeFile(`${tmp.path}/dist/cli.cjs`, 'exports.main = () => new Promise(() => {});');
+  await mkdir(`${tmp.path}/bin`);
+  await copyFile(BIN, `${tmp.path}/bin/deployer.cjs`);
+  const { exitCode } = await execa('node', [`${tmp.path}/bin/deployer.cjs`], { reject: false });
+  expect(exitCode).toBe(13);
 });
 
 test.each([
